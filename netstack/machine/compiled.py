@@ -1,0 +1,203 @@
+"""`@compiled`: one source, two speeds, and a cache that is never stale.
+
+Interpreted (`NETSTACK_JIT=0`) the decorator returns the function as it is.
+Otherwise numba compiles it at its first call, without the GIL, and keeps the
+machine code on disk.
+
+numba's own cache notices an edit only in the file of the function itself; a
+caller in another file keeps the callee's old body.  So the cache directory of a
+module is named by a hash of everything it imports from this package, directly
+or not: after an edit its dependants compile again, all others are found.
+
+What it costs, and the layout of the cache: `docs/one-source-two-speeds.md`.
+"""
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .mode import BOUNDSCHECK, JIT
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PACKAGE = Path(__file__).resolve().parent.parent
+KEEP_UNUSED = 7 * 86400     # seconds; cache directories not used for so long are removed
+_IMPORT = re.compile(r"^from (\.+)([\w.]*) import ([^#\n(]+|\([^)]*\))", re.MULTILINE)
+
+
+def cache_root() -> Path:
+    """Where compiled code is kept: $NETSTACK_CACHE_DIR, else $XDG_CACHE_HOME/netstack, else ~/.cache/netstack."""
+    if explicit := os.environ.get("NETSTACK_CACHE_DIR"):
+        return Path(explicit)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "netstack"
+
+
+class _Sources:
+    """The import graph of the package's own files, and a hash of each with all it reaches."""
+
+    def __init__(self) -> None:
+        self._text: dict[Path, bytes] = {}
+        self._reached: dict[Path, frozenset[Path]] = {}
+
+    def digest(self, file: Path) -> str:
+        h = hashlib.sha256()
+        reached = self._reach(file)
+        if PACKAGE not in file.parents:     # a user's own module: what it imports of us we do not read in its text
+            reached |= frozenset(PACKAGE.rglob("*.py"))
+        for path in sorted(reached):
+            h.update(str(path).encode() + b"\0" + self._read(path))
+        return h.hexdigest()[:16]
+
+    def _read(self, path: Path) -> bytes:
+        if path not in self._text:
+            self._text[path] = path.read_bytes()
+        return self._text[path]
+
+    def _reach(self, file: Path) -> frozenset[Path]:
+        if file not in self._reached:
+            seen: set[Path] = set()
+            todo = [file, *sorted((PACKAGE / "machine").glob("*.py"))]      # what compiles is part of what is compiled
+            while todo:
+                path = todo.pop()
+                if path not in seen:
+                    seen.add(path)
+                    todo.extend(self._imports(path))
+            self._reached[file] = frozenset(seen)
+        return self._reached[file]
+
+    def _imports(self, file: Path) -> list[Path]:
+        found = []
+        for dots, dotted, names in _IMPORT.findall(self._read(file).decode()):
+            base = file.parent
+            for _ in dots[1:]:
+                base = base.parent
+            target = base.joinpath(*dotted.split(".")) if dotted else base
+            candidates = [target.with_suffix(".py"), target / "__init__.py"]
+            for name in re.findall(r"[\w ]+", names):
+                if name.strip():
+                    candidates += [target / f"{name.split()[0]}.py", target / name.split()[0] / "__init__.py"]
+            found += [c for c in candidates if c.is_file()]
+        return found
+
+
+_sources = _Sources()
+
+if JIT:
+    try:
+        # numba's own annotations do not know all its options
+        numba: Any = importlib.import_module("numba")
+        make_concrete_template: Any = importlib.import_module("numba.core.typing").make_concrete_template
+    except ImportError as error:    # pragma: no cover - an installation without its dependencies
+        raise ImportError("netstack compiles with numba, which is not installed; "
+                          "NETSTACK_JIT=0 runs without it, slowly") from error
+
+    _INTEGERS = (numba.types.Integer, numba.types.Boolean, numba.types.IntEnumMember, numba.types.IntegerLiteral,
+                 numba.types.BooleanLiteral)
+
+DISPATCHERS: list[Any] = []
+"""Every compiled function of this process, in the order of definition."""
+
+_directories: dict[tuple[str, str], str] = {}
+
+
+def _cache_directory(module: str, form: str) -> str:
+    """The cache directory for a module's functions in one form; made, and marked as used now."""
+    if (module, form) not in _directories:
+        file = Path(str(sys.modules[module].__file__)).resolve()
+        flavour = f"{sys.implementation.cache_tag}-numba{numba.__version__}{'-check' if BOUNDSCHECK else ''}"
+        path = cache_root() / flavour / f"{module}-{_sources.digest(file)}"
+        (path / form).mkdir(parents=True, exist_ok=True)
+        os.utime(path)
+        _directories[module, form] = str(path / form)
+    return _directories[module, form]
+
+
+@contextmanager
+def _cached_in(module: str, form: str) -> Iterator[None]:
+    """numba keeps what is decorated inside in this directory."""
+    numba.config.CACHE_DIR = _cache_directory(module, form)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = ""
+
+
+def compiled(function: F) -> F:
+    """Compile a function of records and integers; see the module's text.
+
+    Two forms are made, each when it is first needed: one for compiled callers, without the wrappers that only
+    Python needs, and one for Python.  Every kind of integer (a bool, a constant of an IntEnum) reaches
+    a compiled function as int64, so that it is compiled once and not for each kind.
+    """
+    if not JIT:
+        return function
+    with _cached_in(function.__module__, "outer"):
+        outer = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    form: list[Any] = []
+
+    def inner_form() -> Any:
+        if not form:
+            with _cached_in(function.__module__, "inner"):
+                form.append(numba.njit(cache=True, error_model="numpy", no_cpython_wrapper=True,
+                                       no_cfunc_wrapper=True)(function))
+        return form[0]
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        inner = inner_form()
+        pysig, args = inner._compiler.fold_argument_types(args, kws)
+        args = tuple(numba.int64 if isinstance(a, _INTEGERS) else a for a in args)
+        inner.compile(args)
+        template = make_concrete_template(f"CallTemplate({function.__name__})", key=function.__name__,
+                                          signatures=inner.nopython_signatures)
+        return template, pysig, args, {}
+
+    outer.get_call_template = get_call_template
+    outer.get_overload = lambda signature: inner_form().get_overload(signature)
+    DISPATCHERS.append(outer)
+    return outer
+
+
+_cfuncs: dict[Any, Any] = {}
+
+
+def cfunc_of(function: Any) -> Any:
+    """A unit (`unit.py`) as numba's C callback: compiled now, or loaded from the cache."""
+    if function not in _cfuncs:
+        signature = numba.int64(*[numba.int64] * function.__code__.co_argcount)
+        with _cached_in(function.__module__, "unit"):
+            _cfuncs[function] = numba.cfunc(signature, nopython=True, cache=True, error_model="numpy")(function)
+    return _cfuncs[function]
+
+
+def is_cached(function: Any) -> bool:
+    """Whether the function's machine code is loaded or can be read from the cache, for its first signature."""
+    if not JIT or function.signatures:
+        return True
+    index = getattr(function, "_cache", None)
+    if index is None:
+        return False
+    try:
+        return bool(index._cache_file._load_index())
+    except Exception:       # an unreadable index is an empty one
+        return False
+
+
+def prune(now: float | None = None) -> int:
+    """Remove cache directories that nothing used for a week.  Returns how many went."""
+    now = time.time() if now is None else now
+    gone = 0
+    for directory in cache_root().glob("*/*"):
+        if directory.is_dir() and now - directory.stat().st_mtime > KEEP_UNUSED:
+            shutil.rmtree(directory, ignore_errors=True)
+            gone += 1
+    return gone

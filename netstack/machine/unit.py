@@ -1,0 +1,65 @@
+"""Units: pieces of the engine that are compiled once each and called by address.
+
+numba compiles a callee again inside every caller, so a function with a large
+body and many callers would be paid for many times.  A unit takes and returns
+integers only and is reached through an address that stands in a record
+(`World.units`, `Net.send`): 3 ns a call, one compilation, several units side by
+side, and a unit can be exchanged between two turns.
+
+    @unit
+    def egress(world: int, now: int) -> int: ...
+
+    w.units.egress = address_of(egress)         # Python, at set-up
+    invoke2(w.units.egress, world, now)         # compiled or interpreted
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from .compiled import cfunc_of
+from .mode import JIT
+from .primitive import primitive
+
+F = TypeVar("F", bound=Callable[..., int])
+
+UNITS: list[Callable[..., int]] = []
+"""Every unit of this process, in the order of definition."""
+
+_table: list[Callable[..., int]] = [lambda *arguments: 0]
+_addresses: dict[Callable[..., int], int] = {}
+
+
+def unit(function: F) -> F:
+    """Declare a unit: int64 parameters, int64 result."""
+    UNITS.append(function)
+    return function
+
+
+def address_of(function: Callable[..., int]) -> int:
+    """The address of a unit; compiles it, or loads it from the cache.  Interpreted: its place in a table."""
+    if function not in _addresses:
+        if JIT:
+            _addresses[function] = cfunc_of(function).address
+        else:
+            _table.append(function)
+            _addresses[function] = len(_table) - 1
+    return _addresses[function]
+
+
+@primitive
+def invoke2(address: int, a: int, b: int) -> int:
+    """Call the unit at an address with two integers."""
+    return _table[address](a, b)
+
+
+@primitive
+def invoke3(address: int, a: int, b: int, c: int) -> int:
+    """... with three."""
+    return _table[address](a, b, c)
+
+
+@primitive
+def invoke6(address: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:
+    """... with six."""
+    return _table[address](a, b, c, d, e, f)

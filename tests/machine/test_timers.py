@@ -1,0 +1,97 @@
+"""The heap of deadlines, against a naive list."""
+from __future__ import annotations
+
+import ctypes
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netstack.machine import timers
+from netstack.machine.timers import NEVER, Timers
+
+SLOTS = 12
+
+
+def new_timers(capacity=SLOTS):
+    t = Timers.new()
+    memory = ctypes.create_string_buffer(timers.space(capacity))
+    timers.init(t, ctypes.addressof(memory), capacity)
+    return t, memory
+
+
+def check_heap(t):
+    """Every parent is no later than its children, and every node's slot knows its place."""
+    for i in range(t.count):
+        n = timers.node(t, i)
+        assert timers.place(t, n.slot).index == i + 1
+        if i:
+            assert timers.node(t, (i - 1) // 2).deadline <= n.deadline
+    armed = [timers.place(t, slot).index for slot in range(t.capacity)]
+    assert sorted(i for i in armed if i) == list(range(1, t.count + 1))
+
+
+SLOT = st.integers(0, SLOTS - 1)
+TIME = st.integers(0, 50)
+STEP = st.one_of(st.tuples(st.just("arm"), SLOT, TIME), st.tuples(st.just("disarm"), SLOT, TIME),
+                 st.tuples(st.just("expire"), SLOT, TIME))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(STEP, max_size=60))
+def test_against_a_list(steps):
+    t, _memory = new_timers()
+    naive: dict[int, int] = {}
+    for what, slot, time in steps:
+        if what == "arm":
+            timers.arm(t, slot, time)
+            naive[slot] = min(naive.get(slot, time), time)
+        elif what == "disarm":
+            timers.disarm(t, slot)
+            naive.pop(slot, None)
+        else:
+            expired = timers.expire(t, time)
+            due = {s for s, deadline in naive.items() if deadline == min(naive.values()) and deadline <= time}
+            if not due:
+                assert expired == -1
+            else:
+                assert expired in due
+                del naive[expired]
+        check_heap(t)
+        assert t.count == len(naive)
+        assert timers.next_deadline(t) == min(naive.values(), default=NEVER)
+
+
+def test_all_come_out_in_order():
+    n = 2000
+    t, _memory = new_timers(n)
+    order = random.Random(7)
+    deadlines = [order.randrange(10**9) for _ in range(n)]
+    for slot, deadline in enumerate(deadlines):
+        timers.arm(t, slot, deadline)
+    for slot in range(0, n, 3):
+        timers.disarm(t, slot)
+    out = []
+    while (slot := timers.expire(t, NEVER)) >= 0:
+        out.append(deadlines[slot])
+    assert out == sorted(d for i, d in enumerate(deadlines) if i % 3)
+    assert timers.next_deadline(t) == NEVER
+
+
+def test_later_is_free():
+    """An ACK moves the retransmission deadline: the heap keeps the earlier one and does nothing."""
+    t, _memory = new_timers()
+    timers.arm(t, 3, 100)
+    before = t.snapshot()
+    timers.arm(t, 3, 500)
+    assert t.snapshot() == before
+    assert timers.next_deadline(t) == 100
+
+
+def test_disarming_what_is_not_armed():
+    t, _memory = new_timers()
+    timers.disarm(t, 5)
+    assert t.count == 0
+    timers.arm(t, 5, 1)
+    timers.disarm(t, 4)
+    assert (t.count, timers.expire(t, 0), timers.expire(t, 1), timers.expire(t, 1)) == (1, -1, 5, -1)
