@@ -1,0 +1,80 @@
+"""A device: where frames come from and go to.  One record for every kind.
+
+`receive` and `transmit` choose by kind; each kind's own file does the work.
+A received frame is lent, not copied: `device.frame` says where it stands until
+`done`.
+"""
+from __future__ import annotations
+
+from ..errors import ENETDOWN
+from ..machine import compiled
+from . import tap, wire
+from .base import BUFFER, HEADROOM, Device, Kind
+
+__all__ = ["BUFFER", "HEADROOM", "Device", "Kind", "done", "has_room", "is_pending", "receive", "sleep", "transmit",
+           "wake"]
+
+TAP = int(Kind.TAP)
+WIRE = int(Kind.WIRE)
+LOOPBACK = int(Kind.LOOPBACK)       # a wire whose two ends are one queue
+
+
+@compiled
+def receive(dev: Device, now: int) -> int:
+    """Take in a frame: its length, lent at `dev.frame` until `done`; 0 when there is none; -errno."""
+    if dev.kind == TAP:
+        return tap.receive(dev)
+    if dev.kind == WIRE or dev.kind == LOOPBACK:
+        return wire.receive(dev)
+    return 0
+
+
+@compiled
+def done(dev: Device) -> None:
+    """Give the lent frame back."""
+    if dev.kind == WIRE or dev.kind == LOOPBACK:
+        wire.done(dev)
+
+
+@compiled
+def transmit(dev: Device, iov: int, parts: int, total: int) -> int:
+    """Send the frame whose parts (address, length: two i64 each) stand at `iov`.
+
+    Returns total; 0 when the queue is full; -errno.
+    """
+    if dev.kind == TAP:
+        return tap.transmit(dev, iov, parts, total)
+    if dev.kind == WIRE or dev.kind == LOOPBACK:
+        return wire.transmit(dev, iov, parts, total)
+    return -ENETDOWN
+
+
+@compiled
+def has_room(dev: Device, n: int) -> bool:
+    """Whether a frame of n bytes would be taken now."""
+    if dev.kind == WIRE or dev.kind == LOOPBACK:
+        return wire.has_room(dev, n)
+    return True
+
+
+@compiled
+def is_pending(dev: Device) -> bool:
+    """Whether a frame waits that poll(2) does not see."""
+    if dev.kind == WIRE or dev.kind == LOOPBACK:
+        return wire.is_pending(dev)
+    return False
+
+
+@compiled
+def sleep(dev: Device) -> bool:
+    """Before poll(2): ask writers to ring the bell.  False: do not sleep, a frame waits already."""
+    if dev.kind == WIRE or dev.kind == LOOPBACK:
+        return wire.sleep(dev)
+    return True
+
+
+@compiled
+def wake(dev: Device) -> None:
+    """After poll(2): writers need not ring."""
+    if dev.kind == WIRE or dev.kind == LOOPBACK:
+        wire.wake(dev)
