@@ -1,0 +1,148 @@
+"""Output: a packet's whole way down, from a transport to the device.
+
+RFC 1122 3.3.1 (routing outbound datagrams), 3.3.3 (fragmentation), 3.3.6
+(broadcasts); RFC 8200 3.
+
+Headers are written backwards in front of the transport header, the payload is
+sent from where it stands.  A packet whose neighbour is not known yet is copied.
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..drivers import device
+from ..errors import EACCES, EADDRNOTAVAIL, EMSGSIZE, ENOBUFS, Drop
+from ..machine import addressof, at, compiled, invoke3, unit
+from . import address, ethernet, fragment, ipv4, ipv6, link, neighbour, pmtu, route, solicit, waiting
+from .ethernet import EtherType
+from .net import SCRATCH_FRAGMENT, Net, Packet
+from .route import Kind
+
+if TYPE_CHECKING:
+    from .net import Interface
+
+IPV4 = int(EtherType.IPV4)
+IPV6 = int(EtherType.IPV6)
+MULTICAST_TTL = 1           # RFC 1112 6.1, RFC 3493 5.2
+HEADROOM = 64               # of SCRATCH_FRAGMENT, in front of a fragment's IP header
+
+
+@compiled
+def send(net: Net, packet: Packet, now: int) -> int:
+    """Send a packet, in fragments if it must be: 0, or -errno (counted).  To wait for a neighbour is to be sent."""
+    error = route.choose(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface, now)
+    if error < 0:
+        net.drops[Drop.NO_SOURCE if error == -EADDRNOTAVAIL else Drop.NO_ROUTE] += 1
+        return error
+    c = net.chosen
+    packet.src_hi = c.src_hi
+    packet.src_lo = c.src_lo
+    iface = net.interfaces[c.interface]
+    v4 = address.is_v4(packet.dst_hi, packet.dst_lo)
+    mac = _group(net, iface, packet)
+    if mac == ethernet.BROADCAST and packet.broadcast == 0:
+        return -EACCES                                          # as Linux does without SO_BROADCAST
+    ttl = packet.ttl
+    if ttl == 0:
+        multicast = mac != 0 and mac != ethernet.BROADCAST
+        ttl = MULTICAST_TTL if multicast else net.settings.ip_default_ttl
+    header_len = ipv4.HEADER_LEN if v4 else ipv6.HEADER_LEN
+    length = packet.head_len + packet.a_len + packet.b_len
+    whole = header_len + length <= c.mtu
+    flags = 0
+    id = 0                                  # RFC 6864 4.1: an atomic datagram needs none
+    if v4:
+        if packet.dont_fragment != 0 and not _must_fragment(net, packet, now):
+            flags = ipv4.DF
+        else:
+            id = ipv4.identification(net, packet)
+    if (not whole and (not v4 or flags != 0)) or length > (ipv4.LARGEST - header_len if v4 else ipv6.LARGEST):
+        net.drops[Drop.FRAGMENT_NEEDED] += 1
+        return -EMSGSIZE                    # Differs: IPv6 is not fragmented by us either (RFC 8200 4.5)
+    offset = 0
+    while True:
+        n = length
+        if whole:
+            h = packet.head - header_len
+            first = header_len + packet.head_len
+            parts = fragment.gather(net, packet, packet.head_len, length - packet.head_len)
+        else:
+            n = fragment.size(length - offset, c.mtu - header_len)
+            h = addressof(net) + net.scratch + SCRATCH_FRAGMENT + HEADROOM
+            first = header_len
+            parts = fragment.gather(net, packet, offset, n)
+        if v4:
+            more = ipv4.MF if offset + n < length else 0
+            ipv4.emit(h, packet, n, ttl, id, flags | more | (offset >> 3))
+        else:
+            ipv6.emit(h, packet, n, ttl)
+        error = _deliver(net, iface, packet, mac, IPV4 if v4 else IPV6, h, first, parts + 1, header_len + n, now)
+        offset += n
+        if error < 0 or offset >= length:
+            return error
+
+
+@unit
+def send_unit(net: int, packet: int, now: int) -> int:
+    """`send` as a unit: every transport ends here, and it is compiled once."""
+    return send(at(Net, net), at(Packet, packet), now)
+
+
+@compiled
+def submit(net: Net, packet: Packet, now: int) -> int:
+    """`send`, called by its address (`machine/unit.py`): what transports use."""
+    return invoke3(net.send, addressof(net), addressof(packet), now)
+
+
+@compiled
+def _group(net: Net, iface: Interface, packet: Packet) -> int:
+    """The link address of everybody, or of a group, if the packet is for them; 0: it is for one host."""
+    kind = route.classify(net, packet.dst_hi, packet.dst_lo, iface.index)
+    if kind == Kind.BROADCAST:
+        return ethernet.BROADCAST
+    if kind == Kind.MULTICAST:
+        return ethernet.multicast(packet.dst_hi, packet.dst_lo)
+    return 0
+
+
+@compiled
+def _must_fragment(net: Net, packet: Packet, now: int) -> bool:
+    """Whether DF has to stay clear, since the path takes almost nothing."""
+    return net.chosen.mtu <= pmtu.LEAST_DF and pmtu.must_fragment(net, packet.dst_hi, packet.dst_lo, now)
+
+
+@compiled
+def _deliver(net: Net, iface: Interface, packet: Packet, mac: int, ethertype: int, h: int, n: int, parts: int,
+             total: int, now: int) -> int:
+    """Hand an IP packet to the link, as `link.transmit` takes it, or keep it until its neighbour is known."""
+    if mac == 0 and iface.ethernet != 0:
+        c = net.chosen
+        index = neighbour.find(net, iface.index, c.hop_hi, c.hop_lo)
+        if index == 0:
+            index = neighbour.create(net, iface.index, c.hop_hi, c.hop_lo, now)
+            if index == 0:
+                return -ENOBUFS
+        entry = neighbour.entry(net, index)
+        if not neighbour.use(net, index, now):
+            if not waiting.append(net, entry.queue, ethertype, h, n, parts, total):
+                return -ENOBUFS
+            if entry.state != neighbour.State.INCOMPLETE:
+                neighbour.begin(net, index, now)
+                solicit.send(net, index, False, now)
+            return 0
+        mac = entry.mac
+        if packet.confirm != 0:
+            neighbour.confirm_entry(net, index, now)
+    return link.transmit(net, iface, mac, ethertype, h, n, parts, total, now)
+
+
+@compiled
+def has_room(net: Net, dst_hi: int, dst_lo: int, n: int) -> bool:
+    """Whether the device towards an address would take an IP packet of n bytes now."""
+    index = link.LOOPBACK
+    if route.classify(net, dst_hi, dst_lo, 0) != Kind.LOCAL:
+        i = route.find(net, dst_hi, dst_lo, 0)
+        if i < 0:
+            return True                     # `send` will say why not
+        index = net.routes[i].interface
+    return device.has_room(net.interfaces[index].device, n + ethernet.HEADER_LEN)
