@@ -1,0 +1,185 @@
+"""An endpoint: what TCP, UDP and ICMP sockets have in common.
+
+It stands first in each connection's or socket's record.  A handle is what
+Python keeps of it: kind, generation and index in one integer.  The generation
+makes a stale handle harmless: it is EBADF, never somebody else's socket.
+
+Who waits: a thread in a blocking call counts itself in `users` (the entry is not
+freed under its feet) and, while asleep, in `waiters`; it sleeps on `event`,
+which `wake` counts up.
+"""
+from __future__ import annotations
+
+from enum import IntEnum
+
+from .machine import (
+    addressof,
+    compiled,
+    fence_seq,
+    fetch_add,
+    i32,
+    i64,
+    libc,
+    load_acquire,
+    offsetof,
+    record,
+    u8,
+    u16,
+    u32,
+)
+
+
+class Kind(IntEnum):
+    """What an endpoint is."""
+
+    NONE = 0
+    TCP = 1
+    UDP = 2
+    PING = 3        # an ICMP echo socket: the "port" is the identifier
+
+
+# Readiness, values of poll(2)
+POLLIN = 0x001
+POLLPRI = 0x002
+POLLOUT = 0x004
+POLLERR = 0x008
+POLLHUP = 0x010
+POLLRDHUP = 0x2000
+
+EVERYBODY = 1 << 30
+
+# What the descriptor behind fileno() shows (`show`)
+READABLE = 1
+FULL = 2            # not writable
+PEER_CLOSED = 4
+HUNG_UP = 8
+FILL = 4            # one-byte messages; each counts as some 750 bytes, and a quarter of the buffer (4.5 KiB) is "full"
+
+
+@record
+class Endpoint:
+    """The common part."""
+
+    link: u32               # of the table's free list
+    generation: u32         # 0 while the entry is free
+    index: u32              # of the entry in its table
+    kind: u8
+    family: u8              # AF_INET or AF_INET6, as the application opened it
+    closed: u8              # the application has closed it
+    v6only: u8
+    local_hi: i64           # all zero: any address
+    local_lo: i64
+    remote_hi: i64
+    remote_lo: i64
+    local_port: u16         # 0: not bound
+    remote_port: u16        # 0: not connected
+    interface: u8           # only through this one (SO_BINDTODEVICE, a link-local scope); 0: any
+    reuse_addr: u8
+    reuse_port: u8
+    broadcast: u8
+    ttl: u8                 # 0: the stack's default
+    tos: u8
+    bound: u8               # the application chose port (1), address (2)
+    pmtudisc: u8            # IP_MTU_DISCOVER
+    error: i32              # SO_ERROR
+    soft_error: i32         # reported instead of a timeout (RFC 1122 4.2.3.9)
+    port_next: u32          # others on the same local port
+    port_prev: u32
+    notify_next: u32        # list of those whose readiness may have changed
+    notified: u8
+    fd_state: u8            # what the descriptor shows now: READABLE | FULL | ...
+    reserved: u16
+    users: u32              # threads inside a call
+    waiters: u32            # of those, asleep
+    event: u32              # they sleep on this word
+    pending: u32            # 1: the application left a note for the engine
+    fd_engine: i32          # our end of the pair behind fileno(), or -1
+    fd_user: i32            # the application's end
+    low_water: i32          # SO_RCVLOWAT
+    spare: i32
+    driving: u32            # a thread that waits for this endpoint runs the engine
+    driving_spare: u32
+    recv_limit: i64         # SO_RCVBUF as set, bytes; 0: the default
+    send_limit: i64
+
+
+USERS = offsetof(Endpoint, "users")
+WAITERS = offsetof(Endpoint, "waiters")
+EVENT = offsetof(Endpoint, "event")
+PENDING = offsetof(Endpoint, "pending")
+SPARE = offsetof(Endpoint, "spare")
+
+
+@compiled
+def handle(ep: Endpoint) -> int:
+    """What Python keeps: kind, generation (24 bits), index (32 bits)."""
+    return (ep.kind << 56) | (ep.generation << 32) | ep.index
+
+
+@compiled
+def enter_call(ep: Endpoint) -> None:
+    """A thread comes in."""
+    fetch_add(addressof(ep) + USERS, 1)
+
+
+@compiled
+def leave_call(ep: Endpoint) -> None:
+    """... and goes out."""
+    fetch_add(addressof(ep) + USERS, 0xFFFF_FFFF)
+
+
+@compiled
+def in_use(ep: Endpoint) -> bool:
+    """Whether a thread is inside a call on it."""
+    return load_acquire(addressof(ep) + USERS) != 0
+
+
+@compiled
+def wake(ep: Endpoint) -> int:
+    """Wake every thread that sleeps on this endpoint; how many.  No system call when there is none."""
+    fence_seq()
+    if load_acquire(addressof(ep) + WAITERS) == 0:
+        return 0
+    fetch_add(addressof(ep) + EVENT, 1)
+    return libc.futex_wake(addressof(ep) + EVENT, EVERYBODY)
+
+
+@compiled
+def show(ep: Endpoint, ready: int) -> None:
+    """Bring the descriptor behind fileno() in step with `ready` (POLL bits).
+
+    The pair is a stream of AF_UNIX: the application's end is readable while a byte is in it, and not
+    writable while what it sent to us fills its buffer.  So select, poll and epoll all tell the truth.
+    """
+    if ep.fd_engine < 0:
+        return
+    want = 0
+    if ready & (POLLIN | POLLERR | POLLHUP):
+        want |= READABLE
+    if not ready & (POLLOUT | POLLERR | POLLHUP):
+        want |= FULL
+    if ready & POLLRDHUP:
+        want |= PEER_CLOSED
+    if ready & POLLHUP:
+        want |= HUNG_UP
+    change = want ^ ep.fd_state
+    if change == 0:
+        return
+    spare = addressof(ep) + SPARE
+    if change & READABLE:
+        if want & READABLE:
+            libc.send(ep.fd_engine, spare, 1, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL)
+        else:
+            libc.recv(ep.fd_user, spare, 1, libc.MSG_DONTWAIT)
+    if change & FULL:
+        if want & FULL:
+            for _ in range(FILL):
+                libc.send(ep.fd_user, spare, 1, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL)
+        else:
+            while libc.recv(ep.fd_engine, spare, 4, libc.MSG_DONTWAIT) > 0:
+                pass
+    if change & want & PEER_CLOSED:
+        libc.shutdown(ep.fd_engine, 1)
+    if change & want & HUNG_UP:
+        libc.shutdown(ep.fd_engine, 2)
+    ep.fd_state = want

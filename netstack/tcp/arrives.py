@@ -1,0 +1,421 @@
+"""SEGMENT ARRIVES.
+
+RFC 9293 section 3.10.7, state by state and check by check; read it beside the
+RFC.  Nothing is sent here: what is owed to the peer is noted in the Tcb
+(`ack_now`, `syn_due`, ...) and sent by `output.transmit`; only a reset, for which
+there may be no Tcb, is returned to the engine as RESET.
+"""
+from __future__ import annotations
+
+from ..endpoint import in_use
+from ..errors import ECONNREFUSED, ECONNRESET, EPIPE, Drop
+from ..ip.net import Net
+from ..machine import compiled, ring
+from . import ack, challenge, demux, listen, ranges, receive, seq, timestamps
+from .header import ACK, FIN, RST, SYN, URG, Segment
+from .tcb import State, Tcb, Tcp, arm, enter, fail, get, mark_due, notify
+from .window import current
+
+DONE = 0
+RESET = 256         # besides a Drop reason: answer the segment with a reset (3.10.7.1)
+
+
+@compiled
+def segment_arrives(tcp: Tcp, net: Net, seg: Segment, now: int) -> int:
+    """Process one segment.  Returns DONE, RESET, or a Drop reason to be counted."""
+    tcp.counters.in_segs += 1
+    index = demux.find(tcp, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo, seg.dst_port, seg.src_port)
+    if index == 0 or get(tcp, index).state == State.CLOSED:     # one that is over, and that the application still holds
+        index = demux.find_listener(tcp, seg)
+        if index == 0:
+            return _closed(seg)
+        return _listen(tcp, net, get(tcp, index), seg, now)
+    t = get(tcp, index)
+    if t.state == State.SYN_SENT:
+        return _syn_sent(tcp, t, seg, now)
+    if t.state == State.TIME_WAIT and _is_new_connection(t, seg):
+        return _reopen(tcp, net, t, seg, now)
+    return _others(tcp, t, seg, now)
+
+
+# ---- 3.10.7.1 CLOSED ---------------------------------------------------------
+
+@compiled
+def _closed(seg: Segment) -> int:
+    """No such connection: everything but a reset is answered with a reset."""
+    if seg.flags & RST:
+        return Drop.TCP_NO_PORT
+    return RESET
+
+
+# ---- 3.10.7.2 LISTEN ---------------------------------------------------------
+
+@compiled
+def _listen(tcp: Tcp, net: Net, t: Tcb, seg: Segment, now: int) -> int:
+    if seg.flags & RST:                                     # first, check for a RST
+        return Drop.TCP_BAD_RST
+    if seg.flags & ACK:                                     # second, check for an ACK
+        return RESET
+    if not seg.flags & SYN:                                 # third, check for a SYN; fourth, anything else
+        return Drop.TCP_NO_ACK
+    if seg.flags & FIN:                                     # SYN and FIN: nothing honest sends it (as Linux)
+        return Drop.TCP_BAD_SYN
+    return listen.on_syn(tcp, net, t, seg, now)
+
+
+# ---- 3.10.7.3 SYN-SENT -------------------------------------------------------
+
+@compiled
+def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    acceptable = False
+    if seg.flags & ACK:                                                 # first, check the ACK bit
+        if seq.leq(seg.ack, t.iss) or seq.gt(seg.ack, t.snd_max):
+            return Drop.TCP_BAD_ACK if seg.flags & RST else RESET
+        acceptable = True
+    if seg.flags & RST:                                                 # second, check the RST bit
+        if not acceptable:
+            return Drop.TCP_BAD_RST
+        tcp.counters.attempt_fails += 1
+        tcp.counters.in_rsts += 1
+        fail(tcp, t, ECONNREFUSED)
+        return DONE
+    if not seg.flags & SYN:                                             # fifth, if neither SYN nor RST
+        return Drop.TCP_NO_ACK
+    t.irs = seg.seq                                                     # fourth, check the SYN bit
+    t.rcv_nxt = seq.add(seg.seq, 1)
+    t.rcv_adv = seq.add(t.rcv_nxt, min(t.rcv.size, 0xFFFF))             # what our SYN offered
+    t.rcv_up = t.rcv_nxt
+    listen.set_peer_options(tcp, t, seg)
+    if acceptable:
+        ack.establish(tcp, t, seg, now)
+        enter(tcp, t, State.ESTABLISHED)
+        t.ack_now = 1
+        return _text_and_fin(tcp, t, seg, now)
+    enter(tcp, t, State.SYN_RECEIVED)                                   # simultaneous open
+    t.snd_wnd = seg.wnd
+    t.max_window = seg.wnd
+    t.snd_wl1 = seg.seq
+    t.snd_wl2 = t.iss
+    t.snd_nxt = t.iss
+    t.syn_due = 1
+    mark_due(tcp, t)
+    return DONE
+
+
+# ---- 3.10.7.4 Other states ---------------------------------------------------
+
+@compiled
+def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    if _ends_simultaneous_open(t, seg):
+        return _acknowledges(tcp, t, seg, now)
+    if not _is_acceptable(t, seg):                                      # first, check sequence number
+        return _unacceptable(tcp, t, seg, now)
+    if t.ts.ok and seg.has_ts and not seg.flags & RST:
+        if timestamps.is_old(t.ts, seg.tsval, now):                     # (RFC 7323 5.3 R1)
+            _owe_ack(tcp, t)
+            return Drop.TCP_PAWS
+        timestamps.on_segment(t.ts, seg.seq, seg.tsval, now)            # (RFC 7323 4.3 step 2)
+    if seg.flags & RST:                                                 # second, check the RST bit
+        return _reset(tcp, t, seg, now)
+    if seg.flags & SYN:                                                 # fourth, check the SYN bit
+        return _unexpected_syn(tcp, t, seg, now)
+    if not seg.flags & ACK:                                             # fifth, check the ACK field
+        return Drop.TCP_NO_ACK
+    return _acknowledges(tcp, t, seg, now)
+
+
+@compiled
+def _ends_simultaneous_open(t: Tcb, seg: Segment) -> bool:
+    """Line 6 of figure 7 (3.5): the peer's SYN again, with the ACK of ours.
+
+    Differs: by the letter of "first, check sequence number" it is an old duplicate; as on Linux it is taken.
+    """
+    return (t.state == State.SYN_RECEIVED and t.passive == 0 and seg.flags & (SYN | ACK | RST) == SYN | ACK
+            and seg.seq == t.irs and seg.ack == t.snd_max)
+
+
+@compiled
+def _is_acceptable(t: Tcb, seg: Segment) -> bool:
+    """The four cases of the table in 3.4 (and 3.10.7.4, first)."""
+    wnd = current(t)
+    if seg.len == 0:
+        if wnd == 0:
+            return seg.seq == t.rcv_nxt
+        return _in_window(t, seg.seq, wnd)
+    if wnd == 0:
+        return False
+    return _in_window(t, seg.seq, wnd) or _in_window(t, seq.add(seg.seq, seg.len - 1), wnd)
+
+
+@compiled
+def _in_window(t: Tcb, s: int, wnd: int) -> bool:
+    """RCV.NXT =< s < RCV.NXT + RCV.WND"""
+    d = seq.diff(s, t.rcv_nxt)
+    return 0 <= d < wnd
+
+
+@compiled
+def _owe_ack(tcp: Tcp, t: Tcb) -> None:
+    t.ack_now = 1
+    mark_due(tcp, t)
+
+
+@compiled
+def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    """If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless RST)."""
+    if seg.flags & RST:
+        return Drop.TCP_BAD_RST
+    if t.state == State.SYN_RECEIVED and seg.flags & (SYN | ACK) == SYN and seg.seq == t.irs:
+        t.syn_due = 1                                   # the peer's SYN again: our SYN-ACK was lost
+        mark_due(tcp, t)
+        return Drop.TCP_UNACCEPTABLE
+    if t.state == State.TIME_WAIT and seg.flags & FIN:
+        set_linger(tcp, t, now, tcp.settings.tcp_time_wait)     # "Restart the 2 MSL time-wait timeout."
+    if seg.len == 0 and not _is_probe(t, seg) and not challenge.allowed(t.challenge, now):
+        return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray: an ACK war ends here
+    # "If the RCV.WND is zero, special allowance should be made to accept valid ACKs, URGs, and RSTs."
+    if current(t) == 0 and seg.flags & ACK and seg.seq == t.rcv_nxt and _is_valid_ack(t, seg):
+        ack.take(tcp, t, seg, now)
+        _our_fin_acknowledged(tcp, t, now)
+    _owe_ack(tcp, t)
+    return Drop.TCP_UNACCEPTABLE
+
+
+@compiled
+def _is_probe(t: Tcb, seg: Segment) -> bool:
+    """A keepalive or window probe: the byte before RCV.NXT."""
+    return seg.seq == seq.add(t.rcv_nxt, -1)
+
+
+@compiled
+def _is_valid_ack(t: Tcb, seg: Segment) -> bool:
+    """SND.UNA =< SEG.ACK =< SND.MAX"""
+    return seq.between(t.snd_una, seg.ack, t.snd_max)
+
+
+@compiled
+def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    """Second, check the RST bit: only one that fits exactly resets (RFC 5961 3.2)."""
+    if seg.seq != t.rcv_nxt:
+        if challenge.allowed(t.challenge, now):
+            tcp.counters.challenge_acks += 1
+            _owe_ack(tcp, t)
+        return Drop.TCP_BAD_RST
+    tcp.counters.in_rsts += 1
+    if t.state == State.TIME_WAIT:
+        return Drop.TCP_TIME_WAIT                       # RFC 1337: TIME-WAIT is not cut short
+    if t.state == State.SYN_RECEIVED:
+        tcp.counters.attempt_fails += 1
+        if t.parent != 0:                               # came from LISTEN: "return this connection to the LISTEN state"
+            listen.drop_half_open(tcp, t)
+            t.parent = 0
+        fail(tcp, t, ECONNREFUSED)
+        return DONE
+    tcp.counters.estab_resets += 1
+    error = ECONNRESET
+    if t.state == State.CLOSE_WAIT:
+        error = EPIPE                                   # as Linux (tcp_reset)
+    elif t.state in (State.LAST_ACK, State.CLOSING):
+        error = 0
+    fail(tcp, t, error)
+    return DONE
+
+
+@compiled
+def _unexpected_syn(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    """Fourth, check the SYN bit: in the window it is answered with a challenge ACK (RFC 5961 4.2)."""
+    if challenge.allowed(t.challenge, now):
+        tcp.counters.challenge_acks += 1
+        _owe_ack(tcp, t)
+    return Drop.TCP_BAD_SYN
+
+
+@compiled
+def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    """Fifth, check the ACK field, and what follows it."""
+    if t.state == State.SYN_RECEIVED:
+        if not (seq.gt(seg.ack, t.snd_una) and seq.leq(seg.ack, t.snd_max)):
+            return RESET
+        if t.parent != 0 and listen.is_full(tcp, t):
+            return Drop.TCP_ACCEPT_QUEUE                # as Linux: the peer or our SYN-ACK timer tries again
+        ack.establish(tcp, t, seg, now)
+        enter(tcp, t, State.ESTABLISHED)
+        if t.parent != 0:
+            listen.on_established(tcp, t)
+        if t.fin:                                       # CLOSE was called meanwhile (3.10.4)
+            enter(tcp, t, State.FIN_WAIT_1)
+    elif seq.gt(seg.ack, t.snd_max):                    # something not yet sent
+        _owe_ack(tcp, t)
+        return Drop.TCP_BAD_ACK
+    elif seq.lt(seg.ack, seq.add(t.snd_una, -max(t.max_window, 1))):    # (RFC 5961 5.2) too old to be true
+        if challenge.allowed(t.challenge, now):
+            tcp.counters.challenge_acks += 1
+            _owe_ack(tcp, t)
+        return Drop.TCP_BAD_ACK
+    elif seq.geq(seg.ack, t.snd_una):
+        ack.take(tcp, t, seg, now)
+        _our_fin_acknowledged(tcp, t, now)
+        if t.state == State.CLOSED:
+            return DONE
+    return _text_and_fin(tcp, t, seg, now)
+
+
+@compiled
+def _our_fin_acknowledged(tcp: Tcp, t: Tcb, now: int) -> None:
+    """The further checks of FIN-WAIT-1, CLOSING and LAST-ACK."""
+    if t.fin_sent == 0 or t.snd_una != t.snd_max or ring.used(t.snd) != 0:
+        return
+    if t.state == State.FIN_WAIT_1:
+        enter(tcp, t, State.FIN_WAIT_2)
+        if t.ep.closed:
+            set_linger(tcp, t, now, tcp.settings.tcp_fin_timeout)       # an orphan does not wait for ever
+    elif t.state == State.CLOSING:
+        time_wait(tcp, t, now)
+    elif t.state == State.LAST_ACK:
+        fail(tcp, t, 0)
+
+
+@compiled
+def set_linger(tcp: Tcp, t: Tcb, now: int, wait: int) -> None:
+    """Start the clock of FIN-WAIT-2 or TIME-WAIT."""
+    t.clocks.linger = now + wait
+    arm(tcp, t, t.clocks.linger)
+
+
+@compiled
+def time_wait(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Enter TIME-WAIT: turn off the other timers, wait 2 MSL.  Beyond tcp_max_tw_buckets it is skipped, as on Linux."""
+    c = t.clocks
+    c.retransmit = 0
+    c.persist = 0
+    c.delayed_ack = 0
+    c.keepalive = 0
+    c.user = 0
+    enter(tcp, t, State.TIME_WAIT)
+    receive.give_back(tcp, t.snd)
+    if t.ep.closed and not in_use(t.ep):
+        receive.give_back(tcp, t.rcv)                   # nobody can read it any more
+    if tcp.counters.time_wait > tcp.settings.tcp_max_tw_buckets:
+        fail(tcp, t, 0)
+        return
+    set_linger(tcp, t, now, tcp.settings.tcp_time_wait)
+
+
+# ---- sixth, seventh, eighth: URG, text, FIN -----------------------------------
+
+@compiled
+def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    """What the segment brings besides its ACK.  DONE, or why the text was not taken."""
+    reason = DONE
+    if seg.flags & URG and t.state in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
+        _urgent(tcp, t, seg)
+    fin = _trim(t, seg)
+    if seg.data_len > 0:
+        if t.state not in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
+            _owe_ack(tcp, t)                            # "should not occur, since a FIN has been received"
+            return Drop.TCP_UNACCEPTABLE
+        if t.ep.closed:                                 # (3.6.1) nobody is left to read it: say so
+            tcp.counters.aborts_on_data += 1
+            t.rst_due = 1
+            fail(tcp, t, ECONNRESET)
+            return Drop.TCP_AFTER_CLOSE
+        if t.read_closed:
+            _discard(tcp, t, seg)
+        else:
+            reason = receive.place(tcp, t, seg, now)
+        mark_due(tcp, t)
+    if fin:
+        _fin(tcp, t, seg, now)
+    return reason
+
+
+@compiled
+def _trim(t: Tcb, seg: Segment) -> bool:
+    """Cut the text to the window (3.10.7.4, "segments ... can be tailored").  True if a FIN stands within it."""
+    if seg.flags & SYN:
+        seg.seq = seq.add(seg.seq, 1)
+    fin = (seg.flags & FIN) != 0
+    before = seq.diff(t.rcv_nxt, seg.seq)
+    if before > 0:                                      # the beginning is old
+        cut = min(before, seg.data_len)
+        if before > seg.data_len:
+            fin = False                                 # the FIN as well
+        if cut > 0 or fin:
+            t.ack_now = 1 if cut > 0 else t.ack_now
+        seg.data += cut
+        seg.data_len -= cut
+        seg.seq = seq.add(seg.seq, cut)
+    beyond = seq.diff(seq.add(seg.seq, seg.data_len), t.rcv_adv)
+    if beyond > 0:                                      # the end is past the window
+        seg.data_len = max(seg.data_len - beyond, 0)
+        fin = False
+    return fin
+
+
+@compiled
+def _discard(tcp: Tcp, t: Tcb, seg: Segment) -> None:
+    """After shutdown(SHUT_RD): in order, acknowledged and thrown away, as Linux does."""
+    if seg.seq == t.rcv_nxt:
+        t.rcv_nxt = ranges.advance(t.reassembly, seq.add(t.rcv_nxt, seg.data_len))
+    _owe_ack(tcp, t)
+
+
+@compiled
+def _urgent(tcp: Tcp, t: Tcb, seg: Segment) -> None:
+    """Sixth, check the URG bit: RCV.UP <- max(RCV.UP, SEG.UP); data stays in line (RFC 6093 section 4)."""
+    up = seq.add(seg.seq, seg.up)
+    if seq.gt(up, t.rcv_nxt) and (t.urgent_pending == 0 or seq.gt(up, t.rcv_up)):
+        t.rcv_up = up
+        t.urgent_pending = 1
+        notify(tcp, t)
+
+
+@compiled
+def _fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
+    """Eighth, check the FIN bit."""
+    if t.state in (State.CLOSED, State.LISTEN, State.SYN_SENT):
+        return
+    if t.fin_received:                                  # again: our ACK was lost
+        _owe_ack(tcp, t)
+        return
+    if seq.add(seg.seq, seg.data_len) != t.rcv_nxt:     # data before it is missing: it will come again
+        return
+    t.fin_received = 1
+    t.rcv_nxt = seq.add(t.rcv_nxt, 1)
+    ranges.clear(t.reassembly)                          # nothing stands beyond a FIN, whatever was sent
+    _owe_ack(tcp, t)
+    notify(tcp, t)
+    if t.state in (State.SYN_RECEIVED, State.ESTABLISHED):
+        enter(tcp, t, State.CLOSE_WAIT)
+    elif t.state == State.FIN_WAIT_1:
+        enter(tcp, t, State.CLOSING)
+    elif t.state == State.FIN_WAIT_2:
+        time_wait(tcp, t, now)
+
+
+# ---- TIME-WAIT and a new SYN ---------------------------------------------------
+
+@compiled
+def _is_new_connection(t: Tcb, seg: Segment) -> bool:
+    """3.10.7.4, fourth, TIME-WAIT: a SYN that cannot be an old duplicate may reopen (MAY-2; RFC 6191 section 2)."""
+    if seg.flags & (SYN | RST | ACK | FIN) != SYN:
+        return False
+    if t.ts.ok and seg.has_ts and t.ts.has_recent:
+        if seq.gt(seg.tsval, t.ts.recent):
+            return True
+        return seg.tsval == t.ts.recent and seq.gt(seg.seq, t.rcv_nxt)
+    return seq.gt(seg.seq, t.rcv_nxt)
+
+
+@compiled
+def _reopen(tcp: Tcp, net: Net, t: Tcb, seg: Segment, now: int) -> int:
+    """End the old connection and give the SYN to the listener, if there is one."""
+    index = demux.find_listener(tcp, seg)
+    if index == 0:
+        return _others(tcp, t, seg, now)
+    demux.retire(tcp, t)
+    result = _listen(tcp, net, get(tcp, index), seg, now)
+    index = demux.find(tcp, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo, seg.dst_port, seg.src_port)
+    if index != 0:
+        listen.start_beyond(get(tcp, index), t.snd_max)
+    return result

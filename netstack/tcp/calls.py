@@ -1,0 +1,363 @@
+"""The calls: OPEN, SEND, RECEIVE, CLOSE, ABORT, STATUS.
+
+RFC 9293 section 3.10.1 to 3.10.6, with the results that Linux's system calls
+have.  Each returns 0 or more, or a negative errno; none of them blocks, and none
+sends: they mark the connection due.
+"""
+from __future__ import annotations
+
+from ..endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, in_use
+from ..errors import (
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAGAIN,
+    EALREADY,
+    ECONNABORTED,
+    ECONNREFUSED,
+    EINPROGRESS,
+    EINVAL,
+    EISCONN,
+    ENOBUFS,
+    ENOTCONN,
+    EPIPE,
+)
+from ..ip.net import Net
+from ..machine import compiled, ring, table, timers
+from . import demux, listen, path, receive, rto, seq, window
+from .tcb import State, Tcb, Tcp, enter, fail, get, mark_due, notify, unlink_port
+
+MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_MORE = 0x1, 0x2, 0x20, 0x8000
+SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
+
+
+# ---- 3.10.1 OPEN ----------------------------------------------------------------
+
+@compiled
+def start_listening(tcp: Tcp, t: Tcb, backlog: int) -> int:
+    """Passive OPEN."""
+    if t.state not in (State.CLOSED, State.LISTEN) or t.ep.remote_port != 0:
+        return -EINVAL
+    t.backlog = min(max(backlog, 0), tcp.settings.somaxconn)
+    if t.state == State.LISTEN:
+        return 0
+    if t.ep.local_port == 0:
+        r = demux.bind(tcp, t, 0)
+        if r < 0:
+            return r
+    elif demux.conflicts(tcp, t, t.ep.local_port):          # another one that shared the port listens already
+        return -EADDRINUSE
+    enter(tcp, t, State.LISTEN)
+    demux.add_listener(tcp, t)
+    t.accepted = 1
+    return 0
+
+
+@compiled
+def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -> int:
+    """Active OPEN: -EINPROGRESS when the SYN is on its way."""
+    if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
+        return -EALREADY
+    if t.state == State.LISTEN:
+        return -EISCONN
+    if t.state != State.CLOSED or (t.ep.remote_port != 0 and (t.was_open or t.ep.error != 0)):
+        return _already_connected(t)
+    if t.ep.remote_port != 0:
+        _forget_attempt(tcp, t)
+    if port == 0:
+        return -ECONNREFUSED
+    e = t.ep
+    e.remote_hi = hi
+    e.remote_lo = lo
+    e.remote_port = port
+    had_hi = e.local_hi
+    had_lo = e.local_lo
+    r = path.find(net, t, now)
+    if r == 0 and e.local_port == 0:
+        r = demux.choose_port(tcp, t)
+    elif r == 0 and demux.is_taken(tcp, e.local_hi, e.local_lo, hi, lo, e.local_port, port):
+        r = -EADDRNOTAVAIL                              # that pair of sockets is in use
+    if r < 0:
+        e.remote_hi = 0
+        e.remote_lo = 0
+        e.remote_port = 0
+        e.local_hi = had_hi
+        e.local_lo = had_lo
+        return r
+    listen.set_initial(tcp, t, now)
+    if r > 0:
+        listen.start_beyond(t, get(tcp, r).snd_max)
+    t.accepted = 1
+    demux.insert(tcp, t)
+    enter(tcp, t, State.SYN_SENT)
+    t.syn_due = 1
+    tcp.counters.active_opens += 1
+    if t.user_timeout != 0:
+        t.clocks.user = now + t.user_timeout
+        timers.arm(tcp.timers, e.index, t.clocks.user)
+    mark_due(tcp, t)
+    return -EINPROGRESS
+
+
+@compiled
+def _forget_attempt(tcp: Tcp, t: Tcb) -> None:
+    """An earlier connect failed, and its error was told: the socket is as it was before (connect(2), Linux)."""
+    e = t.ep
+    demux.remove(tcp, t)
+    t.hash_next = 0
+    e.remote_port = 0
+    e.remote_hi = 0
+    e.remote_lo = 0
+    if not e.bound & 2:
+        e.local_hi = 0
+        e.local_lo = 0
+    if not e.bound & 1:
+        unlink_port(tcp, t)
+        e.local_port = 0
+    rto.init(t.rto)
+    t.retransmits = 0
+    t.syn_retransmitted = 0
+    t.fin = 0
+
+
+@compiled
+def _already_connected(t: Tcb) -> int:
+    """connect on a socket that was connected once: its error first, then EISCONN, or ECONNABORTED as Linux."""
+    if t.ep.error != 0:
+        error = t.ep.error
+        t.ep.error = 0
+        return -error
+    return -EISCONN if t.state != State.CLOSED else -ECONNABORTED
+
+
+# ---- 3.10.2 SEND ----------------------------------------------------------------
+
+@compiled
+def can_send(t: Tcb) -> bool:
+    """Whether text may be queued: from ESTABLISHED on until CLOSE."""
+    return t.fin == 0 and t.state in (State.ESTABLISHED, State.CLOSE_WAIT)
+
+
+@compiled
+def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
+    """Queue up to n bytes: how many, or -EAGAIN when the buffer is full.
+
+    Called by the application's thread, perhaps while another one runs the engine: it writes only the
+    tail of the send ring.  The ring's memory must be there (see `entry.send`).
+    """
+    if t.ep.error != 0:
+        return -_take_error(t)
+    if not can_send(t):
+        if t.state in (State.SYN_SENT, State.SYN_RECEIVED) and t.fin == 0:
+            return -EAGAIN
+        return -EPIPE                                       # as Linux, also when it never was connected
+    if t.snd.data == 0:
+        return -ENOBUFS
+    room = ring.room(t.snd)
+    count = min(n, room)
+    if count == 0:
+        return -EAGAIN if n > 0 else 0
+    t.more = 1 if flags & MSG_MORE else 0
+    tail = t.snd.tail
+    ring.place(t.snd, tail, address, count)
+    if flags & MSG_OOB:
+        t.snd_up = seq.add(t.snd_una, tail + count - ring.head(t.snd))
+    ring.set_tail(t.snd, tail + count)
+    return count
+
+
+@compiled
+def _take_error(t: Tcb) -> int:
+    error = t.ep.error
+    t.ep.error = 0
+    return error
+
+
+# ---- 3.10.3 RECEIVE -------------------------------------------------------------
+
+@compiled
+def has_ended(t: Tcb) -> bool:
+    """Whether no more text will come: the peer's FIN is here, or the connection is over, or we closed the read side."""
+    return t.fin_received != 0 or t.read_closed != 0 or t.state == State.CLOSED or t.state == State.TIME_WAIT
+
+
+@compiled
+def recv(t: Tcb, address: int, n: int, flags: int) -> int:
+    """Take up to n bytes: how many, 0 at the end, -EAGAIN when there are none yet.
+
+    Called by the application's thread; it writes only the head of the receive ring.
+    """
+    if flags & MSG_OOB:
+        return -EINVAL                                      # urgent data stays in line (RFC 6093)
+    ended = has_ended(t)                                    # before looking at the ring: text comes before the end
+    count = min(n, ring.used(t.rcv))
+    if count > 0:
+        head = t.rcv.head
+        if not flags & MSG_TRUNC:
+            ring.fetch(t.rcv, head, address, count)
+        if not flags & MSG_PEEK:
+            ring.set_head(t.rcv, head + count)
+        return count
+    if n == 0:
+        return 0
+    if t.ep.error != 0:
+        return -_take_error(t)
+    if ended:
+        if t.state == State.CLOSED and t.was_open == 0:
+            return -ENOTCONN
+        return 0
+    if t.state == State.LISTEN:
+        return -ENOTCONN
+    return -EAGAIN
+
+
+@compiled
+def after_recv(tcp: Tcp, t: Tcb) -> bool:
+    """Whether reading has opened the window enough to tell the peer."""
+    return t.fin_received == 0 and t.state in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2) and (
+        window.deserves_update(t))
+
+
+@compiled
+def urgent_is_read(t: Tcb) -> bool:
+    """Whether the application has read past the urgent pointer."""
+    return seq.diff(t.rcv_up, t.rcv_nxt) + ring.used(t.rcv) <= 0
+
+
+# ---- 3.10.4 CLOSE ---------------------------------------------------------------
+
+@compiled
+def shutdown(tcp: Tcp, t: Tcb, how: int, now: int) -> int:
+    """Close one direction or both; the socket stays."""
+    if t.state == State.LISTEN:
+        if how == SHUT_WR:
+            return -ENOTCONN
+        stop_listening(tcp, t)
+        return 0
+    if t.state == State.CLOSED:
+        return -ENOTCONN
+    if how != SHUT_WR:
+        t.read_closed = 1
+    if how != SHUT_RD:
+        _close_sending(tcp, t)
+    notify(tcp, t)
+    return 0
+
+
+@compiled
+def _close_sending(tcp: Tcp, t: Tcb) -> None:
+    """Queue a FIN behind everything written (3.10.4)."""
+    if t.fin:
+        return
+    if t.state == State.SYN_SENT:
+        fail(tcp, t, 0)
+        return
+    t.fin = 1
+    if t.state == State.ESTABLISHED:
+        enter(tcp, t, State.FIN_WAIT_1)
+    elif t.state == State.CLOSE_WAIT:
+        enter(tcp, t, State.LAST_ACK)
+    mark_due(tcp, t)
+
+
+@compiled
+def close(tcp: Tcp, t: Tcb, now: int) -> None:
+    """The application is done with the socket: it cannot be reached any more, the connection ends by itself."""
+    if t.ep.closed:
+        return
+    t.ep.closed = 1
+    notify(tcp, t)
+    if t.state == State.LISTEN:
+        stop_listening(tcp, t)
+        mark_due(tcp, t)
+        return
+    unread = ring.used(t.rcv) > 0 and not t.read_closed
+    if t.state not in (State.CLOSED, State.TIME_WAIT) and (t.reset_on_close or unread):
+        abort(tcp, t, 0)                                # RFC 2525 2.17: unread text is lost, and the peer is told
+        return
+    if t.state == State.TIME_WAIT and not in_use(t.ep):
+        receive.give_back(tcp, t.rcv)
+    if t.state == State.FIN_WAIT_2:
+        t.clocks.linger = now + tcp.settings.tcp_fin_timeout
+        timers.arm(tcp.timers, t.ep.index, t.clocks.linger)
+    _close_sending(tcp, t)
+    mark_due(tcp, t)
+
+
+# ---- 3.10.5 ABORT ---------------------------------------------------------------
+
+@compiled
+def abort(tcp: Tcp, t: Tcb, errno: int) -> None:
+    """Give the connection up; the peer gets a reset if it knows of it."""
+    if t.state in (State.SYN_RECEIVED, State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT,
+                   State.CLOSING, State.LAST_ACK):
+        t.rst_due = 1
+    if t.state == State.SYN_RECEIVED and t.parent != 0:
+        listen.drop_half_open(tcp, t)
+        t.parent = 0
+    fail(tcp, t, errno)
+
+
+@compiled
+def stop_listening(tcp: Tcp, t: Tcb) -> None:
+    """The listener goes: its half-open children and those nobody accepted are reset."""
+    demux.remove_listener(tcp, t)
+    t.hash_next = 0
+    while t.half_head != 0:
+        abort(tcp, get(tcp, t.half_head), 0)
+    index = listen.take(tcp, t)
+    while index != 0:
+        child = get(tcp, index)
+        child.ep.closed = 1
+        abort(tcp, child, 0)
+        mark_due(tcp, child)
+        index = listen.take(tcp, t)
+    fail(tcp, t, 0)
+
+
+@compiled
+def free(tcp: Tcp, t: Tcb) -> bool:
+    """Give everything back, if the connection is over, nobody holds it and no thread is inside.  True when done."""
+    if t.state != State.CLOSED:
+        return False
+    if t.ep.closed == 0 and (t.passive == 0 or t.accepted or t.parent != 0):
+        return False
+    t.ep.closed = 1
+    if in_use(t.ep) or t.ep.notified:
+        return False
+    if t.ep.remote_port != 0:
+        demux.remove(tcp, t)
+    if t.ep.local_port != 0:
+        unlink_port(tcp, t)
+    receive.give_back(tcp, t.snd)
+    receive.give_back(tcp, t.rcv)
+    timers.disarm(tcp.timers, t.ep.index)
+    t.ep.generation = 0
+    table.release(tcp.tcbs, t.ep.index)
+    return True
+
+
+# ---- 3.10.6 STATUS --------------------------------------------------------------
+
+@compiled
+def poll(t: Tcb) -> int:
+    """Readiness, values of poll(2), as Linux's tcp_poll."""
+    if t.state == State.LISTEN:
+        return POLLIN if t.accept_head != 0 else 0
+    bits = 0
+    if t.ep.error != 0:
+        bits |= POLLERR
+    sending_over = t.fin != 0 or t.state in (State.CLOSED, State.TIME_WAIT)
+    ended = has_ended(t) and (t.was_open != 0 or t.ep.error != 0)
+    if t.state == State.CLOSED or (sending_over and ended):
+        bits |= POLLHUP
+    if ended:
+        bits |= POLLIN | POLLRDHUP
+    if ring.used(t.rcv) >= min(max(t.ep.low_water, 1), t.rcv.size):
+        bits |= POLLIN
+    if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
+        return bits & ~(POLLIN | POLLRDHUP) if t.state != State.CLOSED else bits
+    if t.urgent_pending:
+        bits |= POLLPRI
+    if sending_over or 3 * ring.room(t.snd) >= t.snd.size:         # Linux: a third of the buffer is free
+        bits |= POLLOUT
+    return bits

@@ -1,0 +1,183 @@
+"""The TCP header: 20 bytes and options, read and written.
+
+RFC 9293 section 3.1 and 3.2; options of RFC 7323 and RFC 2018.
+"""
+from __future__ import annotations
+
+from typing import Annotated
+
+from ..errors import Drop
+from ..ip.net import Incoming
+from ..machine import Array, be16, be32, compiled, i64, load8, put16, put32, record, store8, sum16, u8, u16, u32
+from .ranges import Range
+
+FIN = 0x01
+SYN = 0x02
+RST = 0x04
+PSH = 0x08
+ACK = 0x10
+URG = 0x20
+ECE = 0x40
+CWR = 0x80
+
+HEADER_LEN = 20
+MAX_HEADER_LEN = 60
+DEFAULT_MSS = 536           # (3.7.1) when the peer sends no MSS option, IPv4
+DEFAULT_MSS6 = 1220         # ... IPv6
+MIN_MSS = 48                # an MSS below this is not believed (Linux: TCP_MIN_SND_MSS)
+MAX_WSCALE = 14             # RFC 7323 2.3
+
+END, NOP, MSS, WSCALE, SACK_PERMITTED, SACK, TIMESTAMP = 0, 1, 2, 3, 4, 5, 8     # option kinds
+SACK_BLOCKS = 4             # that fit into 40 bytes
+
+
+@record
+class Segment:
+    """The segment being processed: SEG.SEQ, SEG.ACK, ... of RFC 9293 section 3.3.1."""
+
+    src_hi: i64
+    src_lo: i64
+    dst_hi: i64
+    dst_lo: i64
+    src_port: u16
+    dst_port: u16
+    seq: u32            # SEG.SEQ
+    ack: u32            # SEG.ACK
+    wnd: u32            # SEG.WND, not yet scaled
+    up: u16             # SEG.UP
+    flags: u8
+    interface: u8       # it came in through this one
+    len: i64            # SEG.LEN: the data, and one each for SYN and FIN
+    data: i64           # address of the data
+    data_len: i64       # bytes
+    has_mss: u8
+    has_wscale: u8
+    has_ts: u8
+    sack_permitted: u8
+    mss: u16
+    wscale: u8
+    tos: u8
+    tsval: u32
+    tsecr: u32
+    sack_count: u32
+    sack: Annotated[Array[Range], 4]
+
+
+@compiled
+def parse(seg: Segment, rx: Incoming) -> int:
+    """Read the segment that `rx` holds.  Returns Drop.NONE, or why it cannot be used."""
+    n = rx.length
+    p = rx.payload
+    if n < HEADER_LEN:
+        return Drop.TCP_MALFORMED
+    offset = (load8(p + 12) >> 4) * 4
+    if offset < HEADER_LEN or offset > n:
+        return Drop.TCP_MALFORMED
+    if sum16(p, n, rx.pseudo) != 0xFFFF:
+        return Drop.TCP_CHECKSUM
+    seg.src_hi = rx.src_hi
+    seg.src_lo = rx.src_lo
+    seg.dst_hi = rx.dst_hi
+    seg.dst_lo = rx.dst_lo
+    seg.interface = rx.interface
+    seg.tos = rx.tos
+    seg.src_port = be16(p)
+    seg.dst_port = be16(p + 2)
+    seg.seq = be32(p + 4)
+    seg.ack = be32(p + 8)
+    flags = load8(p + 13)
+    seg.flags = flags
+    seg.wnd = be16(p + 14)
+    seg.up = be16(p + 18)
+    seg.data = p + offset
+    seg.data_len = n - offset
+    seg.len = n - offset + ((flags >> 1) & 1) + (flags & 1)
+    seg.has_mss = 0
+    seg.has_wscale = 0
+    seg.has_ts = 0
+    seg.sack_permitted = 0
+    seg.sack_count = 0
+    if seg.src_port == 0 or seg.dst_port == 0:
+        return Drop.TCP_MALFORMED
+    _parse_options(seg, p + HEADER_LEN, p + offset)
+    return Drop.NONE
+
+
+@compiled
+def _parse_options(seg: Segment, p: int, end: int) -> None:
+    """Read the options in [p, end).  A malformed one ends the list: the segment itself is good."""
+    while p < end:
+        kind = load8(p)
+        if kind == END:
+            return
+        if kind == NOP:
+            p += 1
+            continue
+        if p + 2 > end:
+            return
+        n = load8(p + 1)
+        if n < 2 or p + n > end:
+            return
+        if kind == TIMESTAMP and n == 10:
+            seg.has_ts = 1
+            seg.tsval = be32(p + 2)
+            seg.tsecr = be32(p + 6)
+        elif kind == SACK and n >= 10 and (n - 2) % 8 == 0:
+            seg.sack_count = min((n - 2) // 8, SACK_BLOCKS)
+            for i in range(seg.sack_count):
+                block = seg.sack[i]
+                block.left = be32(p + 2 + 8 * i)
+                block.right = be32(p + 6 + 8 * i)
+        elif kind == MSS and n == 4 and seg.flags & SYN:
+            seg.has_mss = 1
+            seg.mss = be16(p + 2)
+        elif kind == WSCALE and n == 3 and seg.flags & SYN:
+            seg.has_wscale = 1
+            seg.wscale = min(load8(p + 2), MAX_WSCALE)
+        elif kind == SACK_PERMITTED and n == 2 and seg.flags & SYN:
+            seg.sack_permitted = 1
+        p += n
+
+
+@compiled
+def emit(p: int, src_port: int, dst_port: int, seq: int, ack: int, flags: int, wnd: int, up: int, length: int) -> None:
+    """Write the fixed header at p, checksum 0; `length` is the header's with options (a multiple of 4)."""
+    put16(p, src_port)
+    put16(p + 2, dst_port)
+    put32(p + 4, seq)
+    put32(p + 8, ack)
+    store8(p + 12, (length // 4) << 4)
+    store8(p + 13, flags)
+    put16(p + 14, wnd)
+    put16(p + 16, 0)
+    put16(p + 18, up)
+
+
+@compiled
+def emit_syn_options(p: int, mss: int, sack: int, ts: int, tsval: int, tsecr: int, wscale: int) -> int:
+    """Write the options of a SYN at p, in the order that Linux has; returns their length.  wscale < 0: none."""
+    start = p
+    put32(p, (MSS << 24) | (4 << 16) | mss)
+    p += 4
+    if ts:
+        put16(p, ((SACK_PERMITTED << 8) | 2) if sack else ((NOP << 8) | NOP))
+        put16(p + 2, (TIMESTAMP << 8) | 10)
+        put32(p + 4, tsval)
+        put32(p + 8, tsecr)
+        p += 12
+    elif sack:
+        put32(p, (NOP << 24) | (NOP << 16) | (SACK_PERMITTED << 8) | 2)
+        p += 4
+    if wscale >= 0:
+        put32(p, (NOP << 24) | (WSCALE << 16) | (3 << 8) | wscale)
+        p += 4
+    return p - start
+
+
+@compiled
+def emit_timestamp(p: int, tsval: int, tsecr: int) -> int:
+    """Write NOP, NOP, timestamp at p (RFC 7323 appendix A); returns 12."""
+    put32(p, (NOP << 24) | (NOP << 16) | (TIMESTAMP << 8) | 10)
+    put32(p + 4, tsval)
+    put32(p + 8, tsecr)
+    return 12

@@ -1,0 +1,33 @@
+"""Initial sequence numbers and local ports that cannot be guessed.
+
+RFC 6528 (ISN = M + F(localip, localport, remoteip, remoteport, secret)) and
+RFC 6056 section 3.3.3 (the port search starts at a keyed hash of the
+destination).  F is SipHash-2-4.
+"""
+from __future__ import annotations
+
+from ..machine import compiled
+from ..machine.random import Key, siphash
+from .seq import MASK
+
+TICK = 4096             # ns; RFC 9293 3.4.1: M counts about every 4 microseconds
+
+
+@compiled
+def isn(key: Key, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, ports: int, now: int) -> int:
+    """The initial sequence number of a connection; `ports` is local << 16 | remote."""
+    f = siphash(key, local_hi, local_lo, remote_hi, remote_lo, ports)
+    return (now // TICK + f) & MASK
+
+
+@compiled
+def timestamp_offset(key: Key, local_lo: int, remote_hi: int, remote_lo: int) -> int:
+    """Where this pair of hosts' timestamps start (RFC 7323 7.1); the same for all their connections, so that
+    RFC 6191 can compare them."""
+    return siphash(key, remote_lo, remote_hi, local_lo, 0x7453, 0) & MASK
+
+
+@compiled
+def first_port(key: Key, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, remote_port: int) -> int:
+    """Where the search for an ephemeral port begins (RFC 6056 3.3.3)."""
+    return siphash(key, remote_hi, remote_lo, local_hi, local_lo, remote_port | 0x10000) & 0xFFFF_FFFF

@@ -1,0 +1,241 @@
+"""Listening: the SYN queue and the accept queue.
+
+RFC 9293 section 3.10.7.2 (SEGMENT ARRIVES in LISTEN).  A listener keeps its
+half-open children in a list and the established ones in a queue; both are
+bounded by the backlog as Linux bounds them (listen(2)).
+"""
+from __future__ import annotations
+
+from ..errors import Drop
+from ..ip.address import is_link_local, is_v4
+from ..ip.net import Net
+from ..machine import compiled, table
+from . import demux, isn, path, rto, seq, window
+from .header import DEFAULT_MSS, DEFAULT_MSS6, MIN_MSS, Segment
+from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
+
+HALF_OPEN_LEAST = 8         # a tiny backlog still lets some handshakes run side by side
+BEYOND = 65537              # sequence numbers left out between two connections of one pair of sockets (as Linux)
+
+
+@compiled
+def create(tcp: Tcp) -> int:
+    """A new Tcb in CLOSED with the stack's defaults; its index, or 0 when the table is full."""
+    index = table.allot(tcp.tcbs)
+    if index == 0:
+        return 0
+    t = get(tcp, index)
+    tcp.generation = (tcp.generation & GENERATIONS) % GENERATIONS + 1
+    t.ep.kind = 1
+    t.ep.index = index
+    t.ep.generation = tcp.generation
+    t.ep.fd_engine = -1
+    t.ep.fd_user = -1
+    t.ep.low_water = 1
+    t.ep.pmtudisc = 1                                   # IP_PMTUDISC_WANT
+    t.oob_inline = 1                                    # urgent data stays in line (RFC 6093)
+    t.state = State.CLOSED
+    s = tcp.settings
+    t.rcv.size = _power_of_two(s.tcp_rmem)
+    t.snd.size = _power_of_two(s.tcp_wmem)
+    t.keepalive.idle = s.tcp_keepalive_time
+    t.keepalive.interval = s.tcp_keepalive_intvl
+    t.keepalive.count = s.tcp_keepalive_probes
+    rto.init(t.rto)
+    return index
+
+
+@compiled
+def _power_of_two(n: int) -> int:
+    size = 2048
+    while size < n:
+        size *= 2
+    return size
+
+
+@compiled
+def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
+    """Take over what the peer's SYN offers, as far as we have offered it or will (RFC 7323 2.2, 3.2; RFC 2018 2)."""
+    s = tcp.settings
+    t.snd_mss = (DEFAULT_MSS if is_v4(t.ep.remote_hi, t.ep.remote_lo) else DEFAULT_MSS6)
+    if seg.has_mss:
+        t.snd_mss = max(seg.mss, MIN_MSS)
+    t.sack_ok = 1 if seg.sack_permitted and s.tcp_sack else 0
+    t.ts.ok = 1 if seg.has_ts and s.tcp_timestamps else 0
+    if t.ts.ok:
+        t.ts.recent = seg.tsval
+        t.ts.recent_at = tcp.now
+        t.ts.has_recent = 1
+    t.ws_ok = 1 if seg.has_wscale and s.tcp_window_scaling else 0
+    t.snd_wscale = seg.wscale if t.ws_ok else 0
+    if t.ws_ok == 0:
+        t.rcv_wscale = 0
+
+
+@compiled
+def set_initial(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Variables that both a SYN sent and a SYN received start from (3.4.1)."""
+    e = t.ep
+    ports = (e.local_port << 16) | e.remote_port
+    _set_iss(t, isn.isn(tcp.key, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, ports, now))
+    t.ts.offset = 0                                     # tcp_timestamps = 2, as Linux
+    if tcp.settings.tcp_timestamps == 1:
+        t.ts.offset = isn.timestamp_offset(tcp.key, e.local_lo, e.remote_hi, e.remote_lo)
+    t.rcv_wscale = window.scale_for(max(tcp.settings.tcp_rmem_max, t.rcv.size))
+    t.keepalive.heard = now
+
+
+@compiled
+def _set_iss(t: Tcb, iss: int) -> None:
+    t.iss = iss
+    t.snd_una = iss
+    t.snd_nxt = iss
+    t.snd_max = iss
+    t.snd_sml = iss
+    t.snd_up = iss
+    t.snd_wl2 = iss
+
+
+@compiled
+def start_beyond(t: Tcb, last: int) -> None:
+    """The connection follows one in TIME-WAIT that got as far as `last`: its numbers are larger (3.10.7.4, MAY-2)."""
+    if seq.leq(t.iss, last):
+        _set_iss(t, seq.add(last, BEYOND))
+
+
+@compiled
+def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
+    """A SYN for a listener (3.10.7.2, third).  Drop.NONE when a child was made, or why not."""
+    limit = min(max(listener.backlog, HALF_OPEN_LEAST), tcp.settings.tcp_max_syn_backlog)
+    if listener.accept_count > listener.backlog:
+        tcp.counters.listen_drops += 1
+        return Drop.TCP_ACCEPT_QUEUE
+    if listener.half_open >= limit:
+        tcp.counters.listen_drops += 1
+        return Drop.TCP_SYN_QUEUE
+    index = create(tcp)
+    if index == 0:
+        tcp.counters.listen_drops += 1
+        return Drop.TCP_TABLE
+    t = get(tcp, index)
+    _inherit(t, listener)
+    t.ep.local_hi = seg.dst_hi
+    t.ep.local_lo = seg.dst_lo
+    t.ep.remote_hi = seg.src_hi
+    t.ep.remote_lo = seg.src_lo
+    t.ep.local_port = seg.dst_port
+    t.ep.remote_port = seg.src_port
+    if is_link_local(seg.src_hi, seg.src_lo):
+        t.ep.interface = seg.interface                  # RFC 4007: the address means something on this link only
+    if path.find(net, t, now) < 0:
+        t.ep.generation = 0
+        table.release(tcp.tcbs, index)
+        return Drop.NO_ROUTE
+    t.parent = listener.ep.index
+    t.passive = 1
+    set_initial(tcp, t, now)
+    set_peer_options(tcp, t, seg)
+    t.irs = seg.seq
+    t.rcv_nxt = seq.add(seg.seq, 1)
+    t.rcv_adv = t.rcv_nxt
+    t.rcv_up = t.rcv_nxt
+    t.snd_wnd = seg.wnd                     # never scaled in a SYN
+    t.max_window = seg.wnd
+    t.snd_wl1 = seg.seq
+    link_port(tcp, t)
+    demux.insert(tcp, t)
+    _add_half_open(tcp, listener, t)
+    enter(tcp, t, State.SYN_RECEIVED)
+    t.syn_due = 1
+    mark_due(tcp, t)
+    tcp.counters.passive_opens += 1
+    return Drop.NONE
+
+
+@compiled
+def _inherit(t: Tcb, listener: Tcb) -> None:
+    """What a child has from its listener, as on Linux."""
+    t.ep.family = listener.ep.family
+    t.ep.v6only = listener.ep.v6only
+    t.ep.interface = listener.ep.interface
+    t.ep.reuse_addr = listener.ep.reuse_addr
+    t.ep.reuse_port = listener.ep.reuse_port
+    t.ep.ttl = listener.ep.ttl
+    t.ep.tos = listener.ep.tos
+    t.ep.pmtudisc = listener.ep.pmtudisc
+    t.ep.recv_limit = listener.ep.recv_limit
+    t.ep.send_limit = listener.ep.send_limit
+    t.ep.low_water = listener.ep.low_water
+    t.nodelay = listener.nodelay
+    t.cork = listener.cork
+    t.oob_inline = listener.oob_inline
+    t.reset_on_close = listener.reset_on_close
+    t.user_timeout = listener.user_timeout
+    t.user_mss = listener.user_mss
+    t.rcv.size = listener.rcv.size
+    t.snd.size = listener.snd.size
+    t.keepalive.on = listener.keepalive.on
+    t.keepalive.idle = listener.keepalive.idle
+    t.keepalive.interval = listener.keepalive.interval
+    t.keepalive.count = listener.keepalive.count
+
+
+@compiled
+def _add_half_open(tcp: Tcp, listener: Tcb, t: Tcb) -> None:
+    t.accept_next = listener.half_head
+    t.accept_prev = 0
+    if listener.half_head != 0:
+        get(tcp, listener.half_head).accept_prev = t.ep.index
+    listener.half_head = t.ep.index
+    listener.half_open += 1
+
+
+@compiled
+def drop_half_open(tcp: Tcp, t: Tcb) -> None:
+    """Take a child in SYN-RECEIVED off its listener's list."""
+    listener = get(tcp, t.parent)
+    if t.accept_prev != 0:
+        get(tcp, t.accept_prev).accept_next = t.accept_next
+    else:
+        listener.half_head = t.accept_next
+    if t.accept_next != 0:
+        get(tcp, t.accept_next).accept_prev = t.accept_prev
+    t.accept_next = 0
+    t.accept_prev = 0
+    listener.half_open -= 1
+
+
+@compiled
+def is_full(tcp: Tcp, t: Tcb) -> bool:
+    """Whether the listener of a child has no place in its accept queue."""
+    listener = get(tcp, t.parent)
+    return listener.accept_count > listener.backlog
+
+
+@compiled
+def on_established(tcp: Tcp, t: Tcb) -> None:
+    """The handshake of a child is over: to the accept queue."""
+    drop_half_open(tcp, t)
+    listener = get(tcp, t.parent)
+    if listener.accept_head == 0:
+        listener.accept_head = t.ep.index
+    else:
+        get(tcp, listener.accept_tail).accept_next = t.ep.index
+    listener.accept_tail = t.ep.index
+    listener.accept_count += 1
+    notify(tcp, listener)
+
+
+@compiled
+def take(tcp: Tcp, listener: Tcb) -> int:
+    """accept: the index of the first child in the queue, or 0."""
+    index = listener.accept_head
+    if index == 0:
+        return 0
+    t = get(tcp, index)
+    listener.accept_head = t.accept_next
+    listener.accept_count -= 1
+    t.accept_next = 0
+    t.parent = 0
+    t.accepted = 1
+    return index

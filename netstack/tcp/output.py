@@ -1,0 +1,353 @@
+"""Sending: the one place from which segments leave.
+
+RFC 9293 section 3.8: retransmissions first, then new data as the windows,
+Nagle's rule (3.7.4) and silly-window avoidance (3.8.6.2.1) allow, a FIN behind
+the last byte, and an ACK of its own only if nothing carried it.
+
+`transmit` has one caller, the engine's egress pass.
+"""
+from __future__ import annotations
+
+from ..errors import EMSGSIZE
+from ..ip import checksum
+from ..ip import output as ip_output
+from ..ip.net import SCRATCH_TRANSPORT, Net
+from ..machine import addressof, compiled, put16, ring, sum16
+from . import path, receive, rto, seq, timestamps, window
+from .ack import segment_size
+from .header import ACK, FIN, HEADER_LEN, PSH, RST, SYN, URG, Segment, emit, emit_syn_options, emit_timestamp
+from .tcb import State, Tcb, Tcp, arm
+
+PROTOCOL = 6
+BURST = 64                  # segments a connection may send before the others have their turn
+OVERRIDE = 200_000_000      # ns; 3.8.6.2.1 asks for 0.1 to 1 s before a small segment is sent after all
+
+
+@compiled
+def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
+    """Send what is due on one connection.  1 when there is more to send at once, else 0."""
+    if t.rst_due:
+        t.rst_due = 0
+        _abort(tcp, net, t, now)
+    if t.state in (State.CLOSED, State.LISTEN):
+        return 0
+    if t.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        if t.syn_due:
+            _send_syn(tcp, net, t, now)
+        elif t.ack_now and t.state == State.SYN_RECEIVED:
+            _send(tcp, net, t, bare_seq(t), 0, ACK, now)
+        return 0
+    more = 0
+    if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
+        more = _send_data(tcp, net, t, now)
+    if t.probe:
+        _send_probe(tcp, net, t, now)
+    if t.ack_now:
+        _send(tcp, net, t, bare_seq(t), 0, ACK, now)
+    return more
+
+
+@compiled
+def bare_seq(t: Tcb) -> int:
+    """SEG.SEQ of a segment without text: SND.MAX, as far as the peer's window reaches.
+
+    Differs: the RFC says SND.NXT, but ours goes back after a timeout, and a segment from there would be old.
+    """
+    edge = seq.add(t.snd_una, t.snd_wnd)
+    return t.snd_max if seq.leq(t.snd_max, edge) or not t.clocks.persist else edge
+
+
+# ---- SYN ---------------------------------------------------------------------
+
+@compiled
+def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
+    """<SEQ=ISS><CTL=SYN>, or <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>."""
+    t.syn_due = 0
+    passive = t.state == State.SYN_RECEIVED
+    head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
+    s = tcp.settings
+    ts = t.ts.ok if passive else s.tcp_timestamps
+    sack = t.sack_ok if passive else s.tcp_sack
+    wscale = t.rcv_wscale if (t.ws_ok if passive else s.tcp_window_scaling) else -1
+    n = emit_syn_options(head + HEADER_LEN, t.rcv_mss, sack, ts, timestamps.clock(t.ts, now),
+                         t.ts.recent if passive else 0, wscale)
+    flags = SYN | ACK if passive else SYN
+    emit(head, t.ep.local_port, t.ep.remote_port, t.iss, t.rcv_nxt if passive else 0, flags,
+         window.syn_field(t), 0, HEADER_LEN + n)
+    if t.snd_max == t.iss:
+        t.snd_max = seq.add(t.iss, 1)
+        t.rto.timed_at = now
+        t.rto.timed_seq = t.snd_max
+    elif t.retransmits:
+        t.syn_retransmitted = 1
+        t.rto.timed_at = 0
+        tcp.counters.retrans_segs += 1
+    t.snd_nxt = t.snd_max
+    if t.clocks.retransmit == 0:
+        t.clocks.retransmit = now + rto.timeout(t.rto)
+        arm(tcp, t, t.clocks.retransmit)
+    _finish(tcp, net, t, head, HEADER_LEN + n, 0, 0, now)
+    t.ack_now = 0
+
+
+# ---- data ----------------------------------------------------------------------
+
+@compiled
+def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
+    """Retransmissions and new data, up to a burst.  1 when stopped by the burst or the device, not by a rule."""
+    held = ring.used(t.snd)                             # bytes from SND.UNA on; the FIN comes after them
+    if held == 0 and (t.fin == 0 or (t.fin_sent and t.snd_una == t.snd_max)):
+        return 0
+    path_mss = t.pmtu_mss
+    mss = segment_size(t)
+    if t.reassembly.count != 0 and t.sack_ok:
+        mss -= receive.sack_len(t, 40 - timestamps.OPTION_LEN * t.ts.ok)
+    if t.recovery.retransmit:
+        t.recovery.retransmit = 0
+        _retransmit_first(tcp, net, t, held, mss, now)
+        if t.pmtu_mss < path_mss:
+            return _cut_anew(t)
+    for _ in range(BURST):
+        if t.loopback and not ip_output.has_room(net, t.ep.remote_hi, t.ep.remote_lo, mss + 128):
+            return 1
+        offset = seq.diff(t.snd_nxt, t.snd_una)
+        left = held - offset                            # not yet sent (or to be sent again); -1 when the FIN is out
+        wnd = min(t.snd_wnd, t.cc.cwnd) - offset        # U, the usable window
+        n = min(left, wnd, mss)
+        fin = t.fin != 0 and left >= 0 and n == left and n <= mss
+        if n <= 0 and not (fin and (wnd > 0 or t.snd_wnd == 0)):
+            break
+        if n > 0 and not fin and not _worth_sending(t, n, left, mss):
+            break
+        if left < 0:
+            break
+        _send_text(tcp, net, t, max(n, 0), left, fin, mss, now)
+        if t.pmtu_mss < path_mss:
+            return _cut_anew(t)
+        if fin:
+            break
+    else:
+        _after_sending(tcp, t, held, mss, now)
+        return 1
+    _after_sending(tcp, t, held, mss, now)
+    return 0
+
+
+@compiled
+def _cut_anew(t: Tcb) -> int:
+    """The last segment was too large for the path, as `_finish` was told: again from SND.UNA on, in smaller ones."""
+    t.snd_nxt = t.snd_una
+    t.rto.timed_at = 0
+    return 1
+
+
+@compiled
+def _worth_sending(t: Tcb, n: int, left: int, mss: int) -> bool:
+    """Silly-window avoidance (3.8.6.2.1) and Nagle's rule (3.7.4), in the form of Minshall that Linux has:
+    a small segment waits only while another small one is not acknowledged."""
+    if n >= mss:                                                    # (1) a full segment
+        return True
+    if seq.lt(t.snd_nxt, t.snd_max):                                # sent before: no rule holds it back
+        return True
+    if n == left:                                                   # (2) all that there is, PUSHed ...
+        idle = seq.leq(t.snd_sml, t.snd_una)
+        if t.cork == 0 and t.more == 0 and (t.nodelay or idle):                     #     ... and Nagle allows
+            return True
+        return False
+    return 2 * n >= t.max_window                                    # (3) half of the largest window
+
+
+@compiled
+def _send_text(tcp: Tcp, net: Net, t: Tcb, n: int, left: int, fin: bool, mss: int, now: int) -> None:
+    """One segment at SND.NXT, and what follows from it."""
+    flags = ACK
+    if n == left:
+        flags |= PSH if n > 0 else 0
+        if fin:
+            flags |= FIN
+    new = t.snd_nxt == t.snd_max
+    end = seq.add(t.snd_nxt, n + (1 if fin else 0))
+    if new:
+        if n < mss:
+            t.snd_sml = end
+        if t.rto.timed_at == 0:
+            t.rto.timed_at = now
+            t.rto.timed_seq = end
+    else:
+        tcp.counters.retrans_segs += 1
+        if t.rto.timed_at != 0 and seq.lt(t.snd_nxt, t.rto.timed_seq):
+            t.rto.timed_at = 0                                      # Karn: not a fair sample any more
+    _send(tcp, net, t, t.snd_nxt, n, flags, now)
+    if fin:
+        t.fin_sent = 1
+    t.snd_nxt = end
+    if seq.gt(end, t.snd_max):
+        t.snd_max = end
+    if t.clocks.retransmit == 0:                                    # (RFC 6298 5.1)
+        t.clocks.retransmit = now + rto.timeout(t.rto)
+        arm(tcp, t, t.clocks.retransmit)
+    if t.user_timeout != 0 and t.clocks.user == 0:
+        t.clocks.user = now + t.user_timeout
+        arm(tcp, t, t.clocks.user)
+    t.clocks.persist = 0
+
+
+@compiled
+def _retransmit_first(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> None:
+    """The segment at SND.UNA again (RFC 5681 3.2 step 3, RFC 6582 3.2 step 3)."""
+    n = min(held, mss, seq.diff(t.snd_max, t.snd_una))
+    fin = t.fin_sent != 0 and n == held
+    if n <= 0 and not fin:
+        return
+    t.rto.timed_at = 0
+    tcp.counters.retrans_segs += 1
+    _send(tcp, net, t, t.snd_una, n, ACK | (FIN if fin else 0) | (PSH if n == held else 0), now)
+    t.clocks.retransmit = now + rto.timeout(t.rto)
+    arm(tcp, t, t.clocks.retransmit)
+
+
+@compiled
+def _after_sending(tcp: Tcp, t: Tcb, held: int, mss: int, now: int) -> None:
+    """Note what held us back: the congestion window (it may grow), or the peer's (then persist, 3.8.6.1)."""
+    offset = seq.diff(t.snd_nxt, t.snd_una)
+    left = held - offset
+    # RFC 7661: the window is in use when it stops us, or, in slow start, when more than half of it is out
+    t.cc.limited = 1 if (left > 0 and t.cc.cwnd - offset < mss) or (
+        t.cc.cwnd < t.cc.ssthresh and 2 * offset >= t.cc.cwnd) else 0
+    if left > 0 and offset == 0 and t.clocks.persist == 0 and t.clocks.retransmit == 0:
+        wait = rto.timeout(t.rto) if t.snd_wnd == 0 else OVERRIDE
+        t.clocks.persist = now + wait
+        arm(tcp, t, t.clocks.persist)
+
+
+@compiled
+def _send_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
+    """A window probe with one byte (3.8.6.1), what fits after the override (3.8.6.2.1), or a keepalive (3.8.4)."""
+    t.probe = 0
+    held = ring.used(t.snd)
+    if held > 0 and t.snd_nxt == t.snd_una:
+        n = min(held, max(t.snd_wnd, 1), segment_size(t))
+        tcp.counters.window_probes += 1
+        end = seq.add(t.snd_nxt, n)
+        _send(tcp, net, t, t.snd_nxt, n, ACK | PSH, now)
+        if t.snd_wnd > 0:
+            t.snd_nxt = end
+            if t.clocks.retransmit == 0:
+                t.clocks.retransmit = now + rto.timeout(t.rto)
+                arm(tcp, t, t.clocks.retransmit)
+        if seq.gt(end, t.snd_max):
+            t.snd_max = end                                     # the peer may take it: its ACK is not from the future
+        return
+    tcp.counters.keepalive_probes += 1
+    _send(tcp, net, t, seq.add(t.snd_una, -1), 0, ACK, now)
+
+
+# ---- segments --------------------------------------------------------------------
+
+@compiled
+def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, now: int) -> None:
+    """One segment with n bytes of the send ring from sequence number s on; it carries the ACK that is owed."""
+    head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
+    length = HEADER_LEN
+    if t.ts.ok:
+        length += emit_timestamp(head + length, timestamps.clock(t.ts, now), t.ts.recent)
+    sack = receive.sack_len(t, 60 - length)
+    if sack != 0:
+        receive.emit_sack(t, head + length, sack)
+        length += sack
+    up = 0
+    if seq.gt(t.snd_up, s) and n > 0:
+        flags |= URG
+        up = min(seq.diff(t.snd_up, s), 0xFFFF)
+    emit(head, t.ep.local_port, t.ep.remote_port, s, t.rcv_nxt, flags, window.advertise(t), up, length)
+    _finish(tcp, net, t, head, length, t.snd.head + seq.diff(s, t.snd_una), n, now)
+    t.ack_now = 0
+    t.unacked = 0
+    t.clocks.delayed_ack = 0
+    t.ts.last_ack_sent = t.rcv_nxt
+
+
+@compiled
+def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n: int, now: int) -> None:
+    """Checksum, and down to IP with the payload where it stands."""
+    e = t.ep
+    p = net.out
+    p.src_hi = e.local_hi
+    p.src_lo = e.local_lo
+    p.dst_hi = e.remote_hi
+    p.dst_lo = e.remote_lo
+    p.protocol = PROTOCOL
+    p.ttl = e.ttl
+    p.tos = e.tos
+    p.dont_fragment = 1 if e.pmtudisc != 0 else 0
+    p.interface = e.interface
+    p.broadcast = 0
+    p.confirm = t.progress
+    t.progress = 0
+    p.head = head
+    p.head_len = length
+    p.a_len = 0
+    p.b_len = 0
+    acc = checksum.pseudo(e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, PROTOCOL, length + n)
+    acc = sum16(head, length, acc)
+    if n > 0:
+        p.a_len = ring.contiguous(t.snd, position, n)
+        p.a = ring.address(t.snd, position)
+        p.b_len = n - p.a_len
+        p.b = addressof(t.snd) + t.snd.data
+        acc = ring.checksum(t.snd, position, n, acc)
+    put16(head + 16, checksum.finish(acc))
+    tcp.counters.out_segs += 1
+    if ip_output.submit(net, p, now) == -EMSGSIZE:      # the path is smaller now: somebody else was told (RFC 1191 6.4)
+        path.shrink(t, net.chosen.mtu)
+
+
+@compiled
+def reset(tcp: Tcp, net: Net, seg: Segment, now: int) -> None:
+    """The reset that answers a segment without a connection (3.10.7.1)."""
+    if seg.flags & ACK:
+        _send_reset(tcp, net, seg, seg.ack, 0, RST, now)
+    else:
+        _send_reset(tcp, net, seg, 0, seq.add(seg.seq, seg.len), RST | ACK, now)
+
+
+@compiled
+def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, now: int) -> None:
+    head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
+    emit(head, seg.dst_port, seg.src_port, s, a, flags, 0, 0, HEADER_LEN)
+    p = net.out
+    p.src_hi = seg.dst_hi
+    p.src_lo = seg.dst_lo
+    p.dst_hi = seg.src_hi
+    p.dst_lo = seg.src_lo
+    p.protocol = PROTOCOL
+    p.ttl = 0
+    p.tos = 0
+    p.dont_fragment = 1
+    p.interface = 0
+    p.broadcast = 0
+    p.confirm = 0
+    p.head = head
+    p.head_len = HEADER_LEN
+    p.a_len = 0
+    p.b_len = 0
+    acc = checksum.pseudo(p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, PROTOCOL, HEADER_LEN)
+    put16(head + 16, checksum.finish(sum16(head, HEADER_LEN, acc)))
+    tcp.counters.out_rsts += 1
+    tcp.counters.out_segs += 1
+    ip_output.submit(net, p, now)
+
+
+@compiled
+def _abort(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
+    """<SEQ=SND.NXT><CTL=RST,ACK> for a connection that is given up (3.10.5)."""
+    seg = tcp.seg
+    seg.src_hi = t.ep.remote_hi
+    seg.src_lo = t.ep.remote_lo
+    seg.dst_hi = t.ep.local_hi
+    seg.dst_lo = t.ep.local_lo
+    seg.src_port = t.ep.remote_port
+    seg.dst_port = t.ep.local_port
+    _send_reset(tcp, net, seg, bare_seq(t), t.rcv_nxt, RST | ACK, now)
+
+

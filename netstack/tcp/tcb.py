@@ -1,0 +1,406 @@
+"""The transmission control block: all state of one connection, and the states.
+
+RFC 9293 section 3.3.1 (variables) and 3.3.2 (states).  Each mechanism's own state
+is a record of its own file, nested here; `Tcp` is what all connections share.
+"""
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ..endpoint import Endpoint
+from ..machine import addressof, at, compiled, i32, i64, load32, record, sizeof, store32, table, timers, u8, u16, u32
+from ..machine.random import Key, Rng
+from ..machine.ring import Ring
+from ..machine.table import Table
+from ..machine.timers import Timers
+from .challenge import Challenge
+from .header import Segment
+from .newreno import Recovery
+from .ranges import Ranges
+from .reno import Reno
+from .rto import Rto
+from .timestamps import Timestamps
+
+
+class State(IntEnum):
+    """Connection states (3.3.2), with Linux's numbers."""
+
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECEIVED = 3
+    FIN_WAIT_1 = 4
+    FIN_WAIT_2 = 5
+    TIME_WAIT = 6
+    CLOSED = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
+EDGES: dict[State, tuple[State, ...]] = {
+    State.CLOSED: (State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED),
+    State.LISTEN: (State.CLOSED,),
+    State.SYN_SENT: (State.SYN_RECEIVED, State.ESTABLISHED, State.CLOSED),
+    State.SYN_RECEIVED: (State.ESTABLISHED, State.CLOSED),
+    State.ESTABLISHED: (State.FIN_WAIT_1, State.CLOSE_WAIT, State.CLOSED),
+    State.FIN_WAIT_1: (State.FIN_WAIT_2, State.CLOSING, State.CLOSED),
+    State.FIN_WAIT_2: (State.TIME_WAIT, State.CLOSED),
+    State.CLOSE_WAIT: (State.LAST_ACK, State.CLOSED),
+    State.CLOSING: (State.TIME_WAIT, State.CLOSED),
+    State.LAST_ACK: (State.CLOSED,),
+    State.TIME_WAIT: (State.CLOSED,),
+}
+"""Every legal change of state (figure 5 of RFC 9293, with the resets and timeouts it leaves out).
+
+A child of a listener begins in SYN_RECEIVED: LISTEN itself goes on listening.  CLOSE in SYN_RECEIVED waits for
+ESTABLISHED (3.10.4), and a FIN with the ACK of ours passes through FIN_WAIT_2.
+"""
+
+
+@record
+class Keepalive:
+    """RFC 9293 3.8.4; times in ns."""
+
+    on: u8
+    probes: u8          # sent without an answer
+    count: u8           # TCP_KEEPCNT
+    reserved: u8
+    idle: i64           # TCP_KEEPIDLE
+    interval: i64       # TCP_KEEPINTVL
+    heard: i64          # when the peer last sent anything
+
+
+@record
+class Clocks:
+    """The connection's deadlines, ns; 0: not running.  The earliest is armed in Tcp.timers."""
+
+    retransmit: i64
+    persist: i64        # zero window, or silly window override
+    delayed_ack: i64
+    keepalive: i64
+    linger: i64         # TIME-WAIT (2 MSL), orphaned FIN-WAIT-2
+    user: i64           # RFC 9293 3.8.3, TCP_USER_TIMEOUT: unacknowledged data since
+
+
+@record
+class Tcb:
+    """One connection, or one listener."""
+
+    ep: Endpoint
+    state: u8
+    # what is due: set while receiving, done by `output.transmit`
+    due: u8                 # in the list of those to be looked at
+    ack_now: u8             # an ACK is owed at once
+    probe: u8               # a window probe or keepalive is to be sent
+    syn_due: u8             # our SYN is to be sent (again)
+    fin: u8                 # the application has closed its direction: a FIN follows the data
+    fin_sent: u8
+    fin_received: u8
+    push: u8                # application asked for the last bytes to be pushed
+    # options agreed on
+    sack_ok: u8             # both sides sent SACK-permitted
+    ws_ok: u8               # both sides sent the window scale option
+    snd_wscale: u8          # Snd.Wind.Shift: how the peer's windows are to be read
+    rcv_wscale: u8          # Rcv.Wind.Shift: how ours are written
+    # options set by the application
+    nodelay: u8             # TCP_NODELAY
+    cork: u8                # TCP_CORK
+    more: u8                # the last send had MSG_MORE
+    oob_inline: u8          # SO_OOBINLINE
+    read_closed: u8         # shutdown(SHUT_RD)
+    reset_on_close: u8      # SO_LINGER with 0 seconds
+    syn_retries: u8         # TCP_SYNCNT; 0: the stack's default
+    retransmits: u8         # timeouts in a row without progress
+    syn_retransmitted: u8
+    passive: u8             # began in LISTEN
+    accepted: u8            # handed to the application (or opened by it)
+    urgent_pending: u8      # the peer's urgent pointer is ahead of what was read
+    rst_due: u8             # a reset is to be sent
+    was_open: u8            # has been ESTABLISHED
+    progress: u8            # the peer has acknowledged data: the next packet confirms its neighbour entry
+    loopback: u8            # the peer is this stack itself: mind the queue
+    rcv_lock: u32           # one application thread reads at a time
+    snd_lock: u32           # ... and one writes
+    due_next: u32
+    hash_next: u32          # chain of the connection table
+    parent: u32             # the listener, until accepted
+    accept_next: u32        # queue of the listener, or list of its half-open children
+    accept_prev: u32
+    # RFC 9293 3.3.1, send
+    snd_una: u32            # SND.UNA
+    snd_nxt: u32            # SND.NXT
+    snd_max: u32            # highest SND.NXT so far: SND.NXT goes back when the timer expires
+    snd_wnd: u32            # SND.WND, scaled
+    snd_up: u32             # SND.UP
+    snd_wl1: u32            # SND.WL1
+    snd_wl2: u32            # SND.WL2
+    iss: u32                # ISS
+    snd_sml: u32            # end of the last small segment sent (Minshall's form of Nagle's rule)
+    max_window: u32         # largest SND.WND seen (3.8.6.2.1)
+    # receive
+    rcv_nxt: u32            # RCV.NXT
+    rcv_adv: u32            # right edge of the window we have advertised: RCV.NXT + RCV.WND
+    rcv_up: u32             # RCV.UP
+    irs: u32                # IRS
+    # sizes
+    snd_mss: u16            # largest segment the peer takes: its MSS option, or the default
+    rcv_mss: u16            # what we told it
+    pmtu_mss: u16           # what the path takes (Eff.snd.MSS before options)
+    user_mss: u16           # TCP_MAXSEG
+    backlog: i32            # (LISTEN) how many may wait for accept
+    accept_count: i32       # (LISTEN) how many do
+    half_open: i32          # (LISTEN) children in SYN-RECEIVED
+    accept_head: u32        # (LISTEN) queue of established children
+    accept_tail: u32
+    half_head: u32          # (LISTEN) list of half-open children
+    unacked: i32            # bytes received since the last ACK we sent
+    reserved: i32
+    user_timeout: i64       # TCP_USER_TIMEOUT, ns; 0: none
+    snd: Ring               # head: byte at SND.UNA; tail: what the application has written
+    rcv: Ring               # head: what the application reads next; tail: byte at RCV.NXT
+    clocks: Clocks
+    rto: Rto
+    ts: Timestamps
+    cc: Reno
+    recovery: Recovery
+    keepalive: Keepalive
+    challenge: Challenge
+    reassembly: Ranges      # received out of order, already in place in `rcv`
+    scoreboard: Ranges      # what the peer says it holds (RFC 2018); RFC 6675 will read it
+
+
+@record
+class TcpSettings:
+    """Settings with Linux's sysctl names where the meaning is the same.  Times are ns."""
+
+    tcp_syn_retries: i32
+    tcp_synack_retries: i32
+    tcp_retries2: i32
+    tcp_orphan_retries: i32
+    tcp_max_syn_backlog: i32
+    somaxconn: i32
+    tcp_max_tw_buckets: i32
+    tcp_tw_reuse: i32
+    tcp_sack: i32
+    tcp_timestamps: i32
+    tcp_window_scaling: i32
+    tcp_keepalive_probes: i32
+    ip_local_port_first: i32    # net.ipv4.ip_local_port_range
+    ip_local_port_last: i32
+    tcp_keepalive_time: i64
+    tcp_keepalive_intvl: i64
+    tcp_fin_timeout: i64        # orphaned FIN-WAIT-2
+    tcp_time_wait: i64          # 2 MSL
+    tcp_delack: i64             # delayed ACK (Linux: TCP_DELACK_MIN)
+    tcp_rmem: i64               # receive buffer, bytes
+    tcp_wmem: i64               # send buffer, bytes
+    tcp_rmem_max: i64           # net.core.rmem_max
+    tcp_wmem_max: i64           # net.core.wmem_max
+
+
+@record
+class TcpCounters:
+    """What `nstat` shows of TCP, by its names."""
+
+    active_opens: i64
+    passive_opens: i64
+    attempt_fails: i64
+    estab_resets: i64
+    in_segs: i64
+    out_segs: i64
+    retrans_segs: i64
+    in_errs: i64
+    out_rsts: i64
+    in_rsts: i64
+    delayed_acks: i64
+    fast_retransmits: i64
+    timeouts: i64
+    window_probes: i64
+    keepalive_probes: i64
+    listen_drops: i64
+    time_wait: i64              # connections in TIME-WAIT now
+    challenge_acks: i64
+    aborts_on_timeout: i64
+    aborts_on_data: i64
+    aborts_on_memory: i64
+    out_of_order: i64
+
+
+@record
+class Change:
+    """One change of state, for traces."""
+
+    at: i64             # ns
+    index: u32
+    generation: u32
+    old: u8
+    new: u8
+    local_port: u16
+    remote_port: u16
+    reserved: u16
+
+
+CHANGES = 4096          # kept; the ring overwrites the oldest
+
+
+@record
+class Tcp:
+    """TCP of one stack: what all connections share."""
+
+    now: i64                    # of the current turn
+    tcbs: Table
+    timers: Timers              # slot = index of the Tcb
+    buckets: i64                # distance of the connection hash (u32 heads) from this record
+    bucket_mask: i64
+    ports: i64                  # distance of 65,536 u32 heads: endpoints by local port
+    listeners: i64              # distance of 65,536 u32 heads: listeners by local port
+    due_head: u32               # list of connections to be looked at by the egress pass
+    due_tail: u32
+    due_count: i32
+    notify_head: u32            # list of those whose readiness may have changed
+    generation: u32
+    port_step: u32
+    arena: i64                  # distance of the Arena from this record
+    key: Key
+    rng: Rng
+    seg: Segment                # the segment being processed
+    settings: TcpSettings
+    counters: TcpCounters
+    change_count: i64
+    changes: i64                # distance of the ring of Change records
+
+
+TCB_SIZE = sizeof(Tcb)
+CHANGE_SIZE = sizeof(Change)
+GENERATIONS = 0xFF_FFFF
+
+
+@compiled
+def get(tcp: Tcp, index: int) -> Tcb:
+    """The connection with an index."""
+    return at(Tcb, table.address(tcp.tcbs, index))
+
+
+@compiled
+def change_at(tcp: Tcp, n: int) -> Change:
+    """The place of the n-th change of state."""
+    return at(Change, addressof(tcp) + tcp.changes + (n % CHANGES) * CHANGE_SIZE)
+
+
+@compiled
+def enter(tcp: Tcp, t: Tcb, new: int) -> None:
+    """The one door through which every change of state goes (style rule 16)."""
+    c = change_at(tcp, tcp.change_count)
+    c.at = tcp.now
+    c.index = t.ep.index
+    c.generation = t.ep.generation
+    c.old = t.state
+    c.new = new
+    c.local_port = t.ep.local_port
+    c.remote_port = t.ep.remote_port
+    tcp.change_count += 1
+    if t.state == State.TIME_WAIT:
+        tcp.counters.time_wait -= 1
+    if new == State.TIME_WAIT:
+        tcp.counters.time_wait += 1
+    t.state = new
+    notify(tcp, t)
+
+
+@compiled
+def is_synchronized(t: Tcb) -> bool:
+    """ESTABLISHED and everything after it (3.3.2)."""
+    return t.state not in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED)
+
+
+@compiled
+def notify(tcp: Tcp, t: Tcb) -> None:
+    """Readiness may have changed: at the end of the turn, wake who waits."""
+    if t.ep.notified == 0:
+        t.ep.notified = 1
+        t.ep.notify_next = tcp.notify_head
+        tcp.notify_head = t.ep.index
+
+
+@compiled
+def mark_due(tcp: Tcp, t: Tcb) -> None:
+    """Have the egress pass look at this connection, once."""
+    if t.due == 1:
+        return
+    t.due = 1
+    t.due_next = 0
+    if tcp.due_head == 0:
+        tcp.due_head = t.ep.index
+    else:
+        get(tcp, tcp.due_tail).due_next = t.ep.index
+    tcp.due_tail = t.ep.index
+    tcp.due_count += 1
+
+
+@compiled
+def take_due(tcp: Tcp) -> int:
+    """The index of the first connection in the due list, taken out; 0 when there is none."""
+    index = tcp.due_head
+    if index != 0:
+        t = get(tcp, index)
+        t.due = 0
+        tcp.due_head = t.due_next
+        tcp.due_count -= 1
+    return index
+
+
+@compiled
+def arm(tcp: Tcp, t: Tcb, deadline: int) -> None:
+    """One of the connection's clocks was set to `deadline`."""
+    timers.arm(tcp.timers, t.ep.index, deadline)
+
+
+@compiled
+def fail(tcp: Tcp, t: Tcb, errno: int) -> None:
+    """The connection is over, and the application is told why."""
+    if t.ep.error == 0:
+        t.ep.error = errno
+    if t.state != State.CLOSED:
+        enter(tcp, t, State.CLOSED)
+    c = t.clocks
+    c.retransmit = 0
+    c.persist = 0
+    c.delayed_ack = 0
+    c.keepalive = 0
+    c.linger = 0
+    c.user = 0
+    mark_due(tcp, t)            # the egress pass frees it, if the application is gone
+
+
+# Lists by port.  Heads are u32 words, linked by Endpoint.port_next and port_prev.
+
+@compiled
+def port_word(tcp: Tcp, port: int) -> int:
+    """The address of the head of the list of endpoints on a local port."""
+    return addressof(tcp) + tcp.ports + 4 * port
+
+
+@compiled
+def link_port(tcp: Tcp, t: Tcb) -> None:
+    """Put the connection on the list of its local port."""
+    word = port_word(tcp, t.ep.local_port)
+    head = load32(word)
+    t.ep.port_next = head
+    t.ep.port_prev = 0
+    if head != 0:
+        get(tcp, head).ep.port_prev = t.ep.index
+    store32(word, t.ep.index)
+
+
+@compiled
+def unlink_port(tcp: Tcp, t: Tcb) -> None:
+    """Take it off that list."""
+    if t.ep.port_prev != 0:
+        get(tcp, t.ep.port_prev).ep.port_next = t.ep.port_next
+    else:
+        store32(port_word(tcp, t.ep.local_port), t.ep.port_next)
+    if t.ep.port_next != 0:
+        get(tcp, t.ep.port_next).ep.port_prev = t.ep.port_prev
+    t.ep.port_next = 0
+    t.ep.port_prev = 0

@@ -1,0 +1,143 @@
+"""TIMEOUTS.
+
+RFC 9293 section 3.10.8: user timeout, retransmission timeout, time-wait timeout;
+and the persist (3.8.6.1), delayed ACK (3.8.6.3) and keepalive (3.8.4) clocks.
+Every state has a way out through one of them.
+"""
+from __future__ import annotations
+
+from ..errors import ETIMEDOUT
+from ..machine import compiled, timers
+from . import listen, newreno, reno, rto, seq
+from .ack import segment_size
+from .calls import abort
+from .tcb import State, Tcb, Tcp, fail, mark_due
+
+
+@compiled
+def expire(tcp: Tcp, t: Tcb, now: int) -> None:
+    """The connection's slot has come up: do what is due, arm what is next."""
+    c = t.clocks
+    if c.linger != 0 and c.linger <= now:
+        c.linger = 0
+        fail(tcp, t, 0)                                     # 2 MSL are over, or the orphan's FIN-WAIT-2
+    if c.user != 0 and c.user <= now:
+        _give_up(tcp, t)                                    # user timeout
+    if c.retransmit != 0 and c.retransmit <= now:
+        _retransmit(tcp, t, now)
+    if c.persist != 0 and c.persist <= now:
+        _persist(tcp, t, now)
+    if c.delayed_ack != 0 and c.delayed_ack <= now:
+        c.delayed_ack = 0
+        t.ack_now = 1
+        tcp.counters.delayed_acks += 1
+        mark_due(tcp, t)
+    if c.keepalive != 0 and c.keepalive <= now:
+        _keepalive(tcp, t, now)
+    rearm(tcp, t)
+
+
+@compiled
+def rearm(tcp: Tcp, t: Tcb) -> None:
+    """Arm the slot with the earliest of the clocks."""
+    c = t.clocks
+    first = timers.NEVER
+    if c.retransmit != 0:
+        first = min(first, c.retransmit)
+    if c.persist != 0:
+        first = min(first, c.persist)
+    if c.delayed_ack != 0:
+        first = min(first, c.delayed_ack)
+    if c.keepalive != 0:
+        first = min(first, c.keepalive)
+    if c.linger != 0:
+        first = min(first, c.linger)
+    if c.user != 0:
+        first = min(first, c.user)
+    if first != timers.NEVER:
+        timers.arm(tcp.timers, t.ep.index, first)
+
+
+@compiled
+def _give_up(tcp: Tcp, t: Tcb) -> None:
+    """Too long without an answer: the application gets the last soft error, else ETIMEDOUT (RFC 1122 4.2.3.9)."""
+    error = t.ep.soft_error if t.ep.soft_error != 0 else ETIMEDOUT
+    tcp.counters.aborts_on_timeout += 1
+    if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
+        tcp.counters.attempt_fails += 1
+        if t.parent != 0 and t.state == State.SYN_RECEIVED:
+            listen.drop_half_open(tcp, t)
+            t.parent = 0
+        fail(tcp, t, error)
+        return
+    abort(tcp, t, error)
+
+
+@compiled
+def _limit(tcp: Tcp, t: Tcb) -> int:
+    """How many timeouts in a row are too many."""
+    s = tcp.settings
+    if t.state == State.SYN_SENT:
+        return t.syn_retries if t.syn_retries != 0 else s.tcp_syn_retries
+    if t.state == State.SYN_RECEIVED:
+        return s.tcp_synack_retries
+    return s.tcp_orphan_retries if t.ep.closed else s.tcp_retries2
+
+
+@compiled
+def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Retransmission timeout: "send the segment at the front of the retransmission queue again" (RFC 6298 5.4 ff.)."""
+    c = t.clocks
+    c.retransmit = 0
+    if t.retransmits >= _limit(tcp, t):
+        _give_up(tcp, t)
+        return
+    t.retransmits += 1
+    tcp.counters.timeouts += 1
+    rto.on_expired(t.rto)                                   # (5.5)
+    mark_due(tcp, t)
+    if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
+        t.syn_due = 1
+        return
+    mss = segment_size(t)
+    reno.on_rto(t.cc, seq.diff(t.snd_max, t.snd_una), mss, t.retransmits == 1)
+    newreno.on_rto(t.recovery, t.snd_max)
+    t.scoreboard.count = 0                                  # (RFC 2018 8) the peer may have thrown it away
+    t.snd_nxt = t.snd_una                                   # go back
+
+
+@compiled
+def _persist(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Probe the window (RFC 9293 3.8.6.1), at growing intervals; or send a small segment after all (3.8.6.2.1)."""
+    c = t.clocks
+    c.persist = 0
+    if t.retransmits >= _limit(tcp, t):
+        _give_up(tcp, t)
+        return
+    t.probe = 1
+    mark_due(tcp, t)
+    if t.snd_wnd == 0:
+        t.retransmits += 1                                  # every answer sets it back: an open peer is waited for
+        rto.on_expired(t.rto)
+        c.persist = now + rto.timeout(t.rto)
+
+
+@compiled
+def _keepalive(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Probe a connection that has been idle (3.8.4); give it up after `count` probes without an answer."""
+    k = t.keepalive
+    c = t.clocks
+    c.keepalive = 0
+    if k.on == 0 or t.state in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.TIME_WAIT):
+        return
+    quiet = now - k.heard
+    if quiet < k.idle or t.snd_una != t.snd_max:
+        c.keepalive = max(k.heard + k.idle, now + 1) if quiet < k.idle else now + k.interval
+        return
+    if k.probes >= k.count:
+        _give_up(tcp, t)
+        return
+    k.probes += 1
+    t.probe = 1
+    mark_due(tcp, t)
+    c.keepalive = now + k.interval

@@ -1,0 +1,211 @@
+"""Timestamps, Reno, NewReno, challenges, sequence numbers and ports: each by itself."""
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netstack.machine import MS, SECOND
+from netstack.machine.random import Key
+from netstack.tcp import challenge, isn, newreno, reno, timestamps, window
+from netstack.tcp.challenge import Challenge
+from netstack.tcp.newreno import Recovery
+from netstack.tcp.reno import Reno
+from netstack.tcp.timestamps import Timestamps
+
+U32 = st.integers(0, 2**32 - 1)
+
+# ---- timestamps (RFC 7323)
+
+
+@given(st.integers(0, 2**60), U32)
+def test_clock_ticks_every_millisecond(now, offset):
+    ts = Timestamps.new()
+    ts.offset = offset
+    assert (timestamps.clock(ts, now + MS) - timestamps.clock(ts, now)) % 2**32 == 1
+    assert 0 <= timestamps.clock(ts, now) < 2**32
+
+
+@given(U32, st.integers(-(2**31) + 1, 2**31 - 1), st.integers(0, 30 * 24 * 3600))
+def test_paws(recent, n, seconds):
+    """(5.3, 5.5)"""
+    ts = Timestamps.new()
+    ts.recent, ts.recent_at, ts.has_recent = recent, 7, 1
+    old = timestamps.is_old(ts, (recent + n) % 2**32, 7 + seconds * SECOND)
+    assert old == (n < 0 and seconds < 24 * 24 * 3600)
+
+
+def test_nothing_is_old_before_the_first():
+    assert not timestamps.is_old(Timestamps.new(), 5, 0)
+
+
+@given(U32, st.integers(-100, 100), st.integers(-100, 100))
+def test_what_is_remembered(start, ahead, newer):
+    """(4.3, step 2) SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent."""
+    ts = Timestamps.new()
+    ts.has_recent, ts.recent, ts.last_ack_sent = 1, start, start
+    timestamps.on_segment(ts, (start + ahead) % 2**32, (start + newer) % 2**32, 99)
+    taken = ahead <= 0 and newer >= 0
+    assert ts.recent == ((start + newer) % 2**32 if taken else start)
+
+
+@given(st.integers(0, 2**40), U32, st.integers(0, 10**6))
+def test_round_trip_by_echo(now, offset, ms):
+    ts = Timestamps.new()
+    ts.offset = offset
+    echo = timestamps.clock(ts, now)
+    assert timestamps.rtt(ts, echo, now + ms * MS) == ms * MS
+    assert timestamps.rtt(ts, (echo + 1) % 2**32, now) == -1
+
+
+# ---- Reno (RFC 5681)
+
+
+def test_initial_window():
+    """RFC 6928: min(10 MSS, max(2 MSS, 14600))."""
+    assert [reno.initial_window(n) for n in (536, 1460, 1500, 8960, 65495)] == [5360, 14600, 14600, 17920, 130990]
+
+
+def controlled(cwnd, ssthresh):
+    c = Reno.new()
+    c.cwnd, c.ssthresh, c.limited = cwnd, ssthresh, 1
+    return c
+
+
+def test_slow_start_counts_bytes():
+    """RFC 3465, L = 2."""
+    c = controlled(10_000, 50_000)
+    for acked, expected in ((1000, 11_000), (2000, 13_000), (10_000, 15_000), (1, 15_001)):
+        reno.on_ack(c, acked, 1000)
+        assert c.cwnd == expected
+
+
+@given(st.integers(2, 100), st.integers(1, 8))
+def test_congestion_avoidance_adds_a_segment_for_each_window(n, per_ack):
+    c = controlled(n * 1000, 1000)
+    acked = 0
+    while acked < n * 1000:
+        reno.on_ack(c, 1000 * per_ack, 1000)
+        acked += 1000 * per_ack
+    assert c.cwnd == (n + 1) * 1000
+
+
+def test_unused_window_does_not_grow():
+    c = controlled(10_000, 50_000)
+    c.limited = 0
+    reno.on_ack(c, 1000, 1000)
+    assert c.cwnd == 10_000
+
+
+def test_timeouts():
+    """(3.1, eq. 4)"""
+    c = controlled(20_000, 50_000)
+    reno.on_rto(c, 16_000, 1000, True)
+    assert (c.cwnd, c.ssthresh) == (1000, 8000)
+    reno.on_rto(c, 1000, 1000, False)
+    assert (c.cwnd, c.ssthresh) == (1000, 8000)
+    reno.on_rto(c, 1000, 1000, True)
+    assert c.ssthresh == 2000
+
+
+# ---- NewReno (RFC 6582)
+
+
+def recovering():
+    r, c = Recovery.new(), controlled(10_000, 1 << 40)
+    for _ in range(3):
+        assert not r.active
+        newreno.on_duplicate(r, c, 1000, 11_000, 1000)
+    return r, c
+
+
+def test_recovery_begins():
+    r, c = recovering()
+    assert (r.active, r.retransmit, r.recover) == (1, 1, 11_000)
+    assert (c.ssthresh, c.cwnd) == (5000, 8000)
+
+
+def test_duplicates_inflate_and_partial_acks_deflate():
+    """(3.2 step 3) "deflate by the amount of new data ... if at least one SMSS, add back SMSS"."""
+    r, c = recovering()
+    for _ in range(4):
+        newreno.on_duplicate(r, c, 1000, 11_000, 1000)
+    assert c.cwnd == 12_000
+    r.retransmit = 0
+    assert newreno.on_ack(r, c, 3000, 4000, 14_000, 1000)
+    assert (c.cwnd, r.active, r.retransmit) == (10_000, 1, 1)
+
+
+def test_full_ack_ends_it():
+    r, c = recovering()
+    assert not newreno.on_ack(r, c, 10_000, 11_000, 14_000, 1000)
+    assert (r.active, r.dupacks) == (0, 0)
+    assert c.cwnd == min(5000, 4000)
+
+
+def test_new_data_starts_the_count_anew():
+    r, c = Recovery.new(), controlled(10_000, 1 << 40)
+    for una in range(1000, 9000, 1000):
+        for _ in range(2):
+            newreno.on_duplicate(r, c, una, 11_000, 1000)
+        newreno.on_ack(r, c, 1000, una + 1000, 11_000, 1000)
+    assert not r.active
+
+
+def test_timeout_ends_recovery():
+    r, _ = recovering()
+    newreno.on_rto(r, 11_000)
+    assert (r.active, r.retransmit, r.after_rto, r.recover) == (0, 0, 1, 11_000)
+
+
+# ---- challenges (RFC 5961 section 7)
+
+
+def test_challenges_are_500_ms_apart():
+    c = Challenge.new()
+    allowed = [t for t in range(0, 3000, 50) if challenge.allowed(c, 10**12 + t * MS)]
+    assert allowed == [0, 500, 1000, 1500, 2000, 2500]
+    assert c.sent == 6
+
+
+# ---- initial sequence numbers and ports (RFC 6528, RFC 6056)
+
+
+def key(a=1, b=2):
+    k = Key.new()
+    k.k0, k.k1 = a, b
+    return k
+
+
+def test_isn_grows_with_time():
+    """About every 4 microseconds by one (RFC 9293 3.4.1)."""
+    k = key()
+    a, b = (isn.isn(k, 0, 1, 0, 2, 3, t) for t in (10**12, 10**12 + SECOND))
+    assert abs((b - a) % 2**32 - 250_000) < 10_000
+
+
+def test_isn_depends_on_everything():
+    places = ((0, 1, 0, 2, 3), (0, 1, 0, 2, 4), (0, 1, 0, 3, 3), (0, 1, 1, 2, 3), (0, 2, 0, 2, 3), (1, 1, 0, 2, 3))
+    keys = ((1, 2), (1, 3), (2, 2))
+    assert len({isn.isn(key(*k), *where, 10**12) for k in keys for where in places}) == 18
+
+
+def test_ports_begin_elsewhere_for_every_destination():
+    k = key()
+    assert len({isn.first_port(k, 0, 1, 0, i, 80) % 28_232 for i in range(1000)}) > 900
+
+
+def test_timestamp_offset_is_one_for_a_pair_of_hosts():
+    k = key()
+    assert isn.timestamp_offset(k, 1, 0, 2) == isn.timestamp_offset(k, 1, 0, 2)
+    assert isn.timestamp_offset(k, 1, 0, 2) != isn.timestamp_offset(k, 1, 0, 3)
+
+
+# ---- window scale (RFC 7323 2.2)
+
+
+@given(st.integers(1, 1 << 31))
+def test_scale_makes_it_fit(size):
+    shift = window.scale_for(size)
+    assert 0 <= shift <= 14
+    assert 0xFFFF << shift >= size or shift == 14
+    assert shift == 0 or 0xFFFF << (shift - 1) < size

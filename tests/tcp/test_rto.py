@@ -1,0 +1,98 @@
+"""RFC 6298: the arithmetic of its equations, in numbers."""
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netstack.machine import MS, SECOND
+from netstack.tcp import rto
+from netstack.tcp.rto import Rto
+
+
+def fresh():
+    r = Rto.new()
+    rto.init(r)
+    return r
+
+
+def test_before_any_measurement():
+    """(2.1)"""
+    assert rto.timeout(fresh()) == SECOND
+
+
+def test_first_measurement():
+    """(2.2) SRTT <- R, RTTVAR <- R/2, RTO <- SRTT + max(G, K*RTTVAR)."""
+    r = fresh()
+    rto.on_rtt_sample(r, 300 * MS)
+    assert (r.srtt, r.rttvar, r.rto) == (300 * MS, 150 * MS, 900 * MS)
+
+
+def test_later_measurements():
+    """(2.3) RTTVAR <- 3/4 RTTVAR + 1/4 |SRTT - R'|, then SRTT <- 7/8 SRTT + 1/8 R'."""
+    r = fresh()
+    rto.on_rtt_sample(r, 800 * MS)
+    rto.on_rtt_sample(r, 400 * MS)
+    assert (r.srtt, r.rttvar) == (750 * MS, 400 * MS)
+    assert r.rto == 2350 * MS
+    rto.on_rtt_sample(r, 750 * MS)
+    assert (r.srtt, r.rttvar) == (750 * MS, 300 * MS)
+
+
+@pytest.mark.parametrize(("rtt", "expected"), [(1 * MS, 200 * MS), (1000 * SECOND, 120 * SECOND), (0, 200 * MS)])
+def test_limits(rtt, expected):
+    """(2.4), (2.5)"""
+    r = fresh()
+    rto.on_rtt_sample(r, rtt)
+    assert rto.timeout(r) == expected
+
+
+def test_backoff():
+    """(5.5) doubled each time, up to the limit; progress ends it."""
+    r = fresh()
+    seen = []
+    for _ in range(50):
+        seen.append(rto.timeout(r) // SECOND)
+        rto.on_expired(r)
+    assert seen[:9] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+    assert set(seen[9:]) == {120}
+    rto.on_progress(r)
+    assert rto.timeout(r) == SECOND
+
+
+def test_fallback_after_a_lost_syn():
+    """(5.7)"""
+    r = fresh()
+    rto.on_expired(r)
+    rto.on_established(r, True)
+    assert rto.timeout(r) == 3 * SECOND
+    r = fresh()
+    rto.on_established(r, False)
+    assert rto.timeout(r) == SECOND
+
+
+def test_what_is_sent_twice_is_not_timed():
+    """Section 3, Karn."""
+    r = fresh()
+    r.timed_at = 5
+    rto.on_expired(r)
+    assert r.timed_at == 0
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=50))
+def test_against_the_equations(samples):
+    r = fresh()
+    srtt = rttvar = None
+    for rtt in samples:
+        rto.on_rtt_sample(r, rtt)
+        rtt = max(rtt, 1)
+        if srtt is None:
+            srtt, rttvar = rtt, rtt / 2
+        else:
+            rttvar = 0.75 * rttvar + 0.25 * abs(srtt - rtt)
+            srtt = 0.875 * srtt + 0.125 * rtt
+        assert abs(r.srtt - srtt) <= 1000
+        assert abs(r.rttvar - rttvar) <= 1000
+        assert 200 * MS <= r.rto <= 120 * SECOND
+        assert abs(r.rto - min(max(srtt + max(MS, 4 * rttvar), 200 * MS), 120 * SECOND)) <= 5000
+    assert r.min_rtt == max(min(samples), 1)
