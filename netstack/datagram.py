@@ -1,0 +1,386 @@
+"""Datagram sockets: the table, the ports and the queue that UDP and ICMP echo sockets share.
+
+A received datagram stands in the socket's ring behind 64 bytes that say where it
+came from; the queue is bounded by the ring, and what does not fit is dropped and
+counted, as on every system.
+"""
+from __future__ import annotations
+
+from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, Endpoint, Kind, in_use
+from .errors import EADDRINUSE, EAGAIN, ENOTCONN, Drop
+from .ip.address import is_v4
+from .ip.net import Incoming
+from .machine import (
+    addressof,
+    arena,
+    at,
+    compiled,
+    copy,
+    i32,
+    i64,
+    load32,
+    mix64,
+    record,
+    ring,
+    sizeof,
+    store32,
+    table,
+    u8,
+    u32,
+)
+from .machine.arena import Arena
+from .machine.random import Key
+from .machine.ring import Ring
+from .machine.table import Table
+from .tcp import isn
+
+PREFIX = 64                 # bytes before each datagram; also the alignment, so that a prefix never wraps
+AF_INET = 2
+GENERATIONS = 0xFF_FFFF
+MSG_PEEK, MSG_TRUNC = 0x2, 0x20
+
+
+@record
+class Prefix:
+    """What stands before a datagram in the ring, and what `recvfrom` gives to Python."""
+
+    hi: i64
+    lo: i64
+    port: i64
+    scope: i64          # interface index for a link-local source, else 0
+    length: i64
+    ttl: i64
+    interface: i64
+    tos: i64
+
+
+@record
+class Sock:
+    """One datagram socket."""
+
+    ep: Endpoint
+    rcv: Ring
+    rcv_lock: u32       # one reader at a time
+    read_closed: u8
+    write_closed: u8
+    keepalive: u8       # SO_KEEPALIVE: kept and given back, as Linux does
+    reserved: u8
+    drops: i64          # datagrams that found the queue full
+
+
+@record
+class DatagramCounters:
+    """Counters by the names that `nstat` has."""
+
+    in_datagrams: i64
+    out_datagrams: i64
+    in_errors: i64
+    no_ports: i64
+    rcvbuf_errors: i64
+    sndbuf_errors: i64
+    in_csum_errors: i64
+
+
+@record
+class Datagrams:
+    """All datagram sockets of one stack."""
+
+    socks: Table
+    ports: i64              # distance of 2 * 65,536 u32 heads: UDP by port, then ICMP by identifier
+    notify_head: u32
+    generation: u32
+    arena: i64              # distance of the Arena from this record
+    step: i64
+    key: Key
+    port_first: i32
+    port_last: i32
+    rmem: i64               # net.core.rmem_default
+    wmem: i64
+    rmem_max: i64
+    wmem_max: i64
+    counters: DatagramCounters
+
+
+SOCK_SIZE = sizeof(Sock)
+
+
+@compiled
+def get(d: Datagrams, index: int) -> Sock:
+    """The socket with an index."""
+    return at(Sock, table.address(d.socks, index))
+
+
+@compiled
+def memory(d: Datagrams) -> Arena:
+    """The arena that buffers come from."""
+    return at(Arena, addressof(d) + d.arena)
+
+
+@compiled
+def create(d: Datagrams, kind: int, family: int) -> int:
+    """A new socket; its index, or 0 when the table is full."""
+    index = table.allot(d.socks)
+    if index == 0:
+        return 0
+    s = get(d, index)
+    d.generation = d.generation % GENERATIONS + 1
+    s.ep.kind = kind
+    s.ep.family = family
+    s.ep.index = index
+    s.ep.generation = d.generation
+    s.ep.fd_engine = -1
+    s.ep.fd_user = -1
+    s.ep.pmtudisc = 1
+    s.ep.recv_limit = d.rmem
+    s.ep.send_limit = d.wmem
+    s.rcv.size = ring_size(d.rmem)
+    return index
+
+
+@compiled
+def ring_size(limit: int) -> int:
+    """The ring for a buffer limit: the next power of two."""
+    size = 4096
+    while size < limit:
+        size *= 2
+    return size
+
+
+@compiled
+def notify(d: Datagrams, s: Sock) -> None:
+    """Readiness may have changed: at the end of the turn, wake who waits."""
+    if s.ep.notified == 0:
+        s.ep.notified = 1
+        s.ep.notify_next = d.notify_head
+        d.notify_head = s.ep.index
+
+
+# ---- ports -----------------------------------------------------------------------
+
+@compiled
+def word(d: Datagrams, kind: int, port: int) -> int:
+    """The address of the head of the list of sockets on a port (or identifier)."""
+    return addressof(d) + d.ports + 4 * (port + (0x10000 if kind == Kind.PING else 0))
+
+
+@compiled
+def _overlap(a: Sock, b: Sock) -> bool:
+    """Whether two sockets on one port could take the same datagram."""
+    if a.ep.interface != 0 and b.ep.interface != 0 and a.ep.interface != b.ep.interface:
+        return False
+    any_a = a.ep.local_hi == 0 and a.ep.local_lo == 0
+    any_b = b.ep.local_hi == 0 and b.ep.local_lo == 0
+    if not any_a and not any_b:
+        return a.ep.local_hi == b.ep.local_hi and a.ep.local_lo == b.ep.local_lo
+    return _takes_family(a, b) and _takes_family(b, a)
+
+
+@compiled
+def _takes_family(a: Sock, b: Sock) -> bool:
+    """Whether `a`, if it takes any address, takes those that `b` is open for."""
+    if a.ep.local_hi != 0 or a.ep.local_lo != 0 or a.ep.family == b.ep.family:
+        return True
+    if a.ep.family == AF_INET:
+        return b.ep.v6only == 0 and (is_v4(b.ep.local_hi, b.ep.local_lo) or (b.ep.local_hi == 0 and b.ep.local_lo == 0))
+    return a.ep.v6only == 0
+
+
+@compiled
+def bind(d: Datagrams, s: Sock, port: int) -> int:
+    """Give the socket a local port; 0: any free one.  Returns it, or -EADDRINUSE."""
+    if port == 0:
+        count = d.port_last - d.port_first + 1
+        start = isn.first_port(d.key, d.step, s.ep.kind, 0, 0, 0)
+        d.step += 1
+        for i in range(count):
+            candidate = d.port_first + (start + i) % count
+            if load32(word(d, s.ep.kind, candidate)) == 0:
+                port = candidate
+                break
+        if port == 0:
+            return -EADDRINUSE
+    else:
+        index = load32(word(d, s.ep.kind, port))
+        while index != 0:
+            other = get(d, index)
+            shared = (s.ep.reuse_addr == 1 and other.ep.reuse_addr == 1) or (
+                s.ep.reuse_port == 1 and other.ep.reuse_port == 1)
+            if not shared and _overlap(s, other):
+                return -EADDRINUSE
+            index = other.ep.port_next
+    s.ep.local_port = port
+    _link(d, s)
+    return port
+
+
+@compiled
+def _link(d: Datagrams, s: Sock) -> None:
+    head = word(d, s.ep.kind, s.ep.local_port)
+    s.ep.port_next = load32(head)
+    s.ep.port_prev = 0
+    if s.ep.port_next != 0:
+        get(d, s.ep.port_next).ep.port_prev = s.ep.index
+    store32(head, s.ep.index)
+
+
+@compiled
+def unlink(d: Datagrams, s: Sock) -> None:
+    """Give the port back."""
+    if s.ep.local_port == 0:
+        return
+    if s.ep.port_prev != 0:
+        get(d, s.ep.port_prev).ep.port_next = s.ep.port_next
+    else:
+        store32(word(d, s.ep.kind, s.ep.local_port), s.ep.port_next)
+    if s.ep.port_next != 0:
+        get(d, s.ep.port_next).ep.port_prev = s.ep.port_prev
+    s.ep.local_port = 0
+
+
+@compiled
+def fits(s: Sock, rx: Incoming, src_port: int) -> int:
+    """How well a socket fits a datagram: 0 not at all; a connected socket best, then the exact address, then any."""
+    e = s.ep
+    if e.interface != 0 and e.interface != rx.interface:
+        return 0
+    score = 1
+    if e.remote_port != 0:
+        if e.remote_lo != rx.src_lo or e.remote_hi != rx.src_hi or (src_port >= 0 and e.remote_port != src_port):
+            return 0
+        score += 4
+    if e.local_hi == 0 and e.local_lo == 0:
+        if is_v4(rx.dst_hi, rx.dst_lo):
+            return score if e.family == AF_INET or e.v6only == 0 else 0
+        return 0 if e.family == AF_INET else score
+    if e.local_lo == rx.dst_lo and e.local_hi == rx.dst_hi:
+        return score + 2
+    return 0
+
+
+@compiled
+def find(d: Datagrams, kind: int, port: int, rx: Incoming, src_port: int) -> int:
+    """The index of the socket for a datagram to `port`, or 0.  Equal ones (SO_REUSEPORT) share by the peer."""
+    best = 0
+    found = 0
+    equals = 0
+    index = load32(word(d, kind, port))
+    while index != 0:
+        s = get(d, index)
+        score = fits(s, rx, src_port)
+        if score > best:
+            best = score
+            found = index
+            equals = 1
+        elif score == best and score > 0 and s.ep.reuse_port:
+            equals += 1
+            if mix64(rx.src_lo ^ d.key.k0, (src_port << 32) | index) % equals == 0:
+                found = index
+        index = s.ep.port_next
+    return found
+
+
+# ---- the queue ---------------------------------------------------------------------
+
+@compiled
+def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: int) -> int:
+    """Append a datagram to the socket's queue.  Drop.NONE, or why not."""
+    need = PREFIX + ((n + PREFIX - 1) & -PREFIX)
+    if s.read_closed or s.ep.closed:
+        return Drop.UDP_QUEUE
+    if s.rcv.data == 0:
+        a = memory(d)
+        where = arena.allot(a, s.rcv.size)
+        if where == 0:
+            return Drop.NO_MEMORY
+        s.rcv.data = addressof(a) + where - addressof(s.rcv)
+    if need > ring.room(s.rcv):
+        s.drops += 1
+        d.counters.rcvbuf_errors += 1
+        return Drop.UDP_QUEUE
+    tail = s.rcv.tail
+    p = at(Prefix, ring.address(s.rcv, tail))
+    p.hi = rx.src_hi
+    p.lo = rx.src_lo
+    p.port = src_port
+    p.scope = rx.interface if (rx.src_hi >> 54) & 0x3FF == 0x3FA else 0     # fe80::/10
+    p.length = n
+    p.ttl = rx.ttl
+    p.interface = rx.interface
+    p.tos = rx.tos
+    ring.place(s.rcv, tail + PREFIX, data, n)
+    ring.set_tail(s.rcv, tail + need)
+    notify(d, s)
+    return Drop.NONE
+
+
+@compiled
+def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
+    """Take the first datagram: bytes copied (with MSG_TRUNC its real length), or -EAGAIN.  `out` (64 bytes, or 0) gets
+    its Prefix.  What does not fit into n is lost, as always with datagrams."""
+    if s.ep.error != 0:
+        error = s.ep.error
+        s.ep.error = 0
+        return -error
+    if ring.used(s.rcv) == 0:
+        return 0 if s.read_closed else -EAGAIN
+    head = s.rcv.head
+    where = ring.address(s.rcv, head)
+    length = at(Prefix, where).length
+    count = min(n, length)
+    ring.fetch(s.rcv, head + PREFIX, address, count)
+    if out != 0:
+        copy(out, where, PREFIX)
+    if not flags & MSG_PEEK:
+        ring.set_head(s.rcv, head + PREFIX + ((length + PREFIX - 1) & -PREFIX))
+    return length if flags & MSG_TRUNC else count
+
+
+@compiled
+def available(s: Sock) -> int:
+    """The length of the first datagram, 0 when there is none."""
+    if ring.used(s.rcv) == 0:
+        return 0
+    return at(Prefix, ring.address(s.rcv, s.rcv.head)).length
+
+
+@compiled
+def poll(s: Sock) -> int:
+    """Readiness, values of poll(2), as Linux's datagram_poll."""
+    bits = POLLOUT
+    if s.ep.error != 0:
+        bits |= POLLERR
+    if ring.used(s.rcv) > 0:
+        bits |= POLLIN
+    if s.read_closed:
+        bits |= POLLIN | POLLRDHUP
+        if s.write_closed:
+            bits |= POLLHUP
+    return bits
+
+
+@compiled
+def shutdown(d: Datagrams, s: Sock, how: int) -> int:
+    """shutdown(2): ENOTCONN unless connected, but it takes effect all the same (Linux)."""
+    if how != 1:
+        s.read_closed = 1
+    if how != 0:
+        s.write_closed = 1
+    notify(d, s)
+    return 0 if s.ep.remote_port != 0 else -ENOTCONN
+
+
+@compiled
+def free(d: Datagrams, s: Sock) -> bool:
+    """Give everything back, if the application has closed it and no thread is inside."""
+    if s.ep.closed == 0 or in_use(s.ep) or s.ep.notified:
+        return False
+    if s.rcv.data != 0:
+        a = memory(d)
+        arena.release(a, addressof(s.rcv) + s.rcv.data - addressof(a), s.rcv.size)
+        s.rcv.data = 0
+    unlink(d, s)
+    s.ep.generation = 0
+    table.release(d.socks, s.ep.index)
+    return True
+
+

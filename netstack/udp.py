@@ -1,0 +1,160 @@
+"""UDP: eight bytes of header, ports and a checksum.
+
+RFC 768; RFC 1122 section 4.1; RFC 8200 section 8.1 (over IPv6 the checksum is
+required).
+"""
+from __future__ import annotations
+
+from . import datagram
+from .datagram import Datagrams, Sock
+from .endpoint import Kind
+from .errors import EACCES, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENETUNREACH, EPIPE, Drop
+from .ip import checksum, route
+from .ip import output as ip_output
+from .ip.address import is_v4
+from .ip.net import SCRATCH_TRANSPORT, IcmpError, Net
+from .machine import addressof, be16, compiled, load32, put16, sum16
+
+PROTOCOL = 17
+HEADER_LEN = 8
+MAX_DATAGRAM = 65507            # that fits into an IPv4 packet
+
+
+@compiled
+def receive(d: Datagrams, net: Net) -> int:
+    """Deliver the datagram in `net.rx`.  Drop.NONE or a reason; UDP_NO_PORT asks for an ICMP error."""
+    rx = net.rx
+    p = rx.payload
+    if rx.length < HEADER_LEN:
+        return Drop.UDP_MALFORMED
+    length = be16(p + 4)
+    if length < HEADER_LEN or length > rx.length:
+        return Drop.UDP_MALFORMED
+    field = be16(p + 6)
+    if field != 0:
+        acc = rx.pseudo
+        if length != rx.length:                                 # the pseudo header counts UDP's own length
+            acc = checksum.pseudo(rx.src_hi, rx.src_lo, rx.dst_hi, rx.dst_lo, PROTOCOL, length)
+        if sum16(p, length, acc) != 0xFFFF:
+            d.counters.in_csum_errors += 1
+            return Drop.UDP_CHECKSUM
+    elif not is_v4(rx.dst_hi, rx.dst_lo):
+        return Drop.UDP_CHECKSUM                                # (RFC 8200 8.1)
+    port = be16(p + 2)
+    src_port = be16(p)
+    if port == 0:
+        return Drop.UDP_MALFORMED
+    index = datagram.find(d, Kind.UDP, port, rx, src_port)
+    if index == 0 and rx.broadcast:
+        index = _find_for_broadcast(d, port)
+    if index == 0:
+        d.counters.no_ports += 1
+        return Drop.UDP_NO_PORT
+    d.counters.in_datagrams += 1
+    return datagram.enqueue(d, datagram.get(d, index), rx, p + HEADER_LEN, length - HEADER_LEN, src_port)
+
+
+@compiled
+def _find_for_broadcast(d: Datagrams, port: int) -> int:
+    """A socket bound to the port for any address takes a broadcast."""
+    index = load32(datagram.word(d, Kind.UDP, port))
+    while index != 0:
+        s = datagram.get(d, index)
+        if s.ep.local_hi == 0 and s.ep.local_lo == 0 and s.ep.remote_port == 0:
+            return index
+        index = s.ep.port_next
+    return 0
+
+
+@compiled
+def check_destination(net: Net, s: Sock, hi: int, lo: int) -> int:
+    """Whether a socket may send to an address: family, broadcast permission.  0, or -errno."""
+    v4 = is_v4(hi, lo)
+    if s.ep.family == datagram.AF_INET and not v4:
+        return -EAFNOSUPPORT
+    if v4 and s.ep.family != datagram.AF_INET and s.ep.v6only:
+        return -ENETUNREACH
+    if s.ep.broadcast == 0 and route.is_broadcast(net, hi, lo):
+        return -EACCES
+    return 0
+
+
+@compiled
+def set_packet(net: Net, s: Sock, hi: int, lo: int, scope: int, protocol: int, now: int) -> int:
+    """Fill `net.out` for a datagram of this socket: route and source address are chosen.  0, or -errno."""
+    e = s.ep
+    r = check_destination(net, s, hi, lo)
+    if r < 0:
+        return r
+    interface = e.interface if e.interface != 0 else scope
+    r = route.choose(net, hi, lo, e.local_hi, e.local_lo, interface, now)
+    if r < 0:
+        return r
+    out = net.out
+    out.src_hi = net.chosen.src_hi
+    out.src_lo = net.chosen.src_lo
+    out.dst_hi = hi
+    out.dst_lo = lo
+    out.protocol = protocol
+    out.ttl = e.ttl
+    out.tos = e.tos
+    out.dont_fragment = 1 if e.pmtudisc >= 2 else 0             # IP_PMTUDISC_DO, _PROBE
+    out.interface = interface
+    out.broadcast = e.broadcast
+    out.b_len = 0
+    out.confirm = 0
+    return 0
+
+
+@compiled
+def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int, port: int, scope: int,
+         now: int) -> int:
+    """Send one datagram from the application's memory.  n, or -errno."""
+    if s.write_closed:
+        return -EPIPE
+    if port == 0:
+        return -EINVAL if hi != 0 or lo != 0 else -EDESTADDRREQ
+    if n > MAX_DATAGRAM:
+        return -EMSGSIZE
+    r = set_packet(net, s, hi, lo, scope, PROTOCOL, now)
+    if r < 0:
+        return r
+    if s.ep.local_port == 0:
+        r = datagram.bind(d, s, 0)
+        if r < 0:
+            return r
+    out = net.out
+    head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
+    length = HEADER_LEN + n
+    put16(head, s.ep.local_port)
+    put16(head + 2, port)
+    put16(head + 4, length)
+    put16(head + 6, 0)
+    acc = checksum.pseudo(out.src_hi, out.src_lo, hi, lo, PROTOCOL, length)
+    acc = sum16(head, HEADER_LEN, acc)
+    field = checksum.finish(sum16(address, n, acc))
+    put16(head + 6, field if field != 0 else 0xFFFF)            # 0 means: no checksum
+    out.head = head
+    out.head_len = HEADER_LEN
+    out.a = address
+    out.a_len = n
+    d.counters.out_datagrams += 1
+    r = ip_output.submit(net, out, now)
+    return r if r < 0 else n
+
+
+@compiled
+def error_arrives(d: Datagrams, e: IcmpError) -> int:
+    """Tell a connected socket of an ICMP error about its datagram (RFC 1122 4.1.3.3, Linux: only hard ones)."""
+    if e.quoted_len < HEADER_LEN:
+        return Drop.ICMP_MALFORMED
+    index = load32(datagram.word(d, Kind.UDP, be16(e.quoted)))
+    while index != 0:
+        s = datagram.get(d, index)
+        if s.ep.remote_port == be16(e.quoted + 2) and s.ep.remote_lo == e.dst_lo and s.ep.remote_hi == e.dst_hi:
+            if e.hard and e.errno != 0:
+                s.ep.error = e.errno
+                datagram.notify(d, s)
+            return Drop.NONE
+        index = s.ep.port_next
+    return Drop.UDP_NO_PORT
