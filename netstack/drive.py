@@ -1,0 +1,320 @@
+"""Who runs the engine, and who waits.
+
+Ownership is by turn: whoever holds `World.lock` runs one.  A thread that has to
+wait *drives*, if nobody does: it polls the devices itself and runs turns until its
+own socket is ready, so a request and its answer cost one wake-up.  Others that
+wait meanwhile sleep, and the driver's turns wake them.  A driver that has woken
+another thread steps down: the one that has work is the one to drive next.  When no
+application thread drives, the background thread does, so that timers, ACKs and
+pings never depend on the application; while application threads come and go, it
+stays out of their way and only looks every millisecond whether anyone still turns.
+
+This is the only file of the data path that reads a clock.
+"""
+from __future__ import annotations
+
+from enum import IntEnum
+
+from . import datagram, engine, handles
+from .drivers import device
+from .endpoint import EVENT, POLLERR, POLLHUP, WAITERS, Endpoint, enter_call, in_use, leave_call
+from .errors import EBADF, EINTR, ESHUTDOWN
+from .machine import (
+    MS,
+    addressof,
+    compare_exchange,
+    compiled,
+    fence_seq,
+    fetch_add,
+    libc,
+    load32,
+    load_acquire,
+    offsetof,
+    store32,
+    store_release,
+)
+from .machine import lock as mutex
+from .machine.timers import NEVER
+from .tcp import tcb
+from .world import World
+
+
+class Background(IntEnum):
+    """What the background thread does."""
+
+    GONE = 0
+    TURNING = 1         # awake
+    SLEEPING = 2        # in poll(2), driving
+    NAPPING = 3         # a short nap: application threads drive
+    PARKED = 4          # a long one: an application thread has been asleep in poll(2) for a while
+
+
+SLICE = 100 * MS        # a blocked call comes back to Python this often, for the sake of signals
+NAP = 1 * MS
+LONG_NAP = 64 * MS
+STEPPED_DOWN = -(1 << 30)   # not an errno
+BURSTS = 16             # bursts that a call sends on in the caller's thread, before it leaves the rest to the next turn
+LOCK = offsetof(World, "lock")
+STOPPED = offsetof(World, "stopped")
+DRIVERS = offsetof(World, "drivers")
+BACKGROUND = offsetof(World, "background")
+BACKGROUND_WORD = offsetof(World, "background_word")
+SLEEPING = offsetof(World, "sleeping")
+DRIVING = offsetof(Endpoint, "driving")
+
+
+@compiled
+def time(w: World) -> int:
+    """Now, ns: of the system, or the virtual one."""
+    if w.virtual:
+        return w.clock
+    return libc.monotonic()
+
+
+@compiled
+def lock(w: World) -> None:
+    """Own the world; waits for the end of the turn under way."""
+    mutex.lock(addressof(w) + LOCK)
+
+
+@compiled
+def unlock(w: World) -> None:
+    """Let go.  Notes that came meanwhile are seen by whoever can take the world again first: maybe us."""
+    mutex.unlock(addressof(w) + LOCK)
+    while engine.has_notes(w):
+        if not mutex.try_lock(addressof(w) + LOCK):
+            return                                      # its new owner will see them
+        engine.take_notes(w)
+        more = engine.settle(w, time(w))
+        mutex.unlock(addressof(w) + LOCK)
+        if more:
+            ring(w)
+
+
+@compiled
+def ring(w: World) -> None:
+    """Wake whoever sleeps in poll(2)."""
+    if w.bell >= 0 and load_acquire(addressof(w) + SLEEPING) != 0:
+        w.bell_value = 1
+        libc.write(w.bell, addressof(w) + engine.BELL_VALUE, 8)
+
+
+@compiled
+def after_call(w: World, now: int) -> None:
+    """A call has changed something (the caller owns the world): send what is due, let go, see that someone goes on."""
+    more = engine.settle(w, now)
+    for _ in range(BURSTS):
+        if not more:
+            break
+        more = engine.settle(w, now)
+    deadline = engine.next_deadline(w, now)
+    unlock(w)
+    if w.virtual == 0 and (more or deadline < w.sleep_until):
+        ring(w)
+
+
+@compiled
+def kick(w: World, index: int, ep: Endpoint) -> None:
+    """A connection's application has written or read: transmit in this thread, or leave a note for the owner."""
+    if mutex.try_lock(addressof(w) + LOCK):
+        if ep.generation != 0:
+            engine.touched(w, handles.connection(w, index))
+        after_call(w, time(w))
+        return
+    if handles.claim_note(ep):
+        engine.leave_note(w, index)
+    if mutex.try_lock(addressof(w) + LOCK):             # the owner may have looked before our note was there
+        unlock_with_notes(w)
+
+
+@compiled
+def unlock_with_notes(w: World) -> None:
+    """Take the notes, and let go."""
+    engine.take_notes(w)
+    after_call(w, time(w))
+
+
+@compiled
+def leave(w: World, h: int, ep: Endpoint) -> None:
+    """A thread goes out of a call; if the socket was closed meanwhile, it could not be freed before."""
+    leave_call(ep)
+    if ep.closed and not in_use(ep):
+        lock(w)
+        if ep.generation == (h >> 32) & handles.GENERATION and ep.generation != 0:
+            if handles.is_tcp(h):
+                tcb.mark_due(w.tcp, handles.connection(w, ep.index))
+            else:
+                datagram.notify(w.datagrams, handles.socket(w, ep.index))
+        after_call(w, time(w))
+
+
+# ---- waiting -------------------------------------------------------------------
+
+@compiled
+def wait(w: World, h: int, ep: Endpoint, events: int, deadline: int) -> int:
+    """Wait until `ep` has one of `events` (or an error): its readiness; 0 at the deadline; -EINTR after a slice."""
+    until = min(deadline, time(w) + SLICE)
+    enter_call(ep)
+    result = STEPPED_DOWN
+    if load_acquire(addressof(w) + DRIVERS) == 0 and compare_exchange(addressof(w) + DRIVERS, 0, 1) == 0:
+        result = _drive(w, h, ep, events, until)
+    if result == STEPPED_DOWN:
+        result = _sleep(w, h, ep, events, until)
+    leave(w, h, ep)
+    if result == 0 and until < deadline:
+        return -EINTR
+    return result
+
+
+@compiled
+def _result(w: World, h: int, ep: Endpoint, events: int) -> int:
+    """What `wait` returns now, or 0: go on waiting."""
+    if load_acquire(addressof(w) + STOPPED):
+        return -ESHUTDOWN
+    if not handles.is_open(ep, h):
+        return -EBADF
+    return handles.poll(w, h) & (events | POLLERR | POLLHUP)
+
+
+@compiled
+def _sleep(w: World, h: int, ep: Endpoint, events: int, until: int) -> int:
+    """Somebody else drives: sleep until woken."""
+    fetch_add(addressof(ep) + WAITERS, 1)
+    result = 0
+    while True:
+        event = load_acquire(addressof(ep) + EVENT)
+        result = _result(w, h, ep, events)
+        left = until - libc.monotonic()
+        if result != 0 or left <= 0:
+            break
+        fence_seq()
+        if libc.futex_wait(addressof(ep) + EVENT, event, left) == -EINTR:
+            result = -EINTR
+            break
+    fetch_add(addressof(ep) + WAITERS, 0xFFFF_FFFF)
+    return result
+
+
+@compiled
+def _rouse(w: World) -> None:
+    """The background thread is to drive now."""
+    state = load_acquire(addressof(w) + BACKGROUND)
+    if state == Background.NAPPING or state == Background.PARKED:
+        fetch_add(addressof(w) + BACKGROUND_WORD, 1)
+        libc.futex_wake(addressof(w) + BACKGROUND_WORD, 1)
+
+
+@compiled
+def _drive(w: World, h: int, ep: Endpoint, events: int, until: int) -> int:
+    """Run the engine until the socket is ready, or until another thread has got work: STEPPED_DOWN."""
+    store_release(addressof(ep) + DRIVING, 1)
+    if load_acquire(addressof(w) + BACKGROUND) == Background.SLEEPING:
+        ring(w)
+    result = _result(w, h, ep, events)
+    while result == 0:
+        lock(w)
+        now = libc.monotonic()                          # owned first: time must not go back between two owners
+        w.woken = 0
+        more = engine.turn(w, now)
+        next = engine.next_deadline(w, now)
+        woken = w.woken
+        w.driven += 1
+        unlock(w)
+        result = _result(w, h, ep, events)
+        if result != 0 or now >= until:
+            break
+        if woken != 0:
+            result = STEPPED_DOWN
+        elif more == 0 and _poll(w, min(next, until), now) == -EINTR:
+            result = -EINTR
+    store_release(addressof(ep) + DRIVING, 0)
+    store_release(addressof(w) + DRIVERS, 0)
+    fence_seq()
+    if load_acquire(addressof(w) + BACKGROUND) == Background.PARKED:
+        _rouse(w)                                       # it was not looking; now it must
+    return result
+
+
+@compiled
+def _poll(w: World, until: int, now: int) -> int:
+    """Sleep in poll(2) until a device or the bell has something, or `until`."""
+    if until <= now:
+        return 0
+    w.sleep_until = until
+    fetch_add(addressof(w) + SLEEPING, 1)
+    # Whoever changes something now rings.  What changed before we said that we sleep must be looked at here.
+    quiet = not load_acquire(addressof(w) + STOPPED)
+    until = min(until, engine.next_deadline(w, now))        # notes and frames that wait count as "now"
+    for i in range(w.net.interface_count):
+        iface = w.net.interfaces[i + 1]
+        if iface.up == 1 and not device.sleep(iface.device):
+            quiet = False
+    result = 0
+    if quiet:
+        fds = addressof(w.poll_fds)
+        result = libc.poll_ns(fds, 1 + w.net.interface_count, -1 if until == NEVER else max(until - now, 0))
+        if result > 0 and load32(fds + 4) >> 16 != 0:
+            libc.read(w.bell, addressof(w) + engine.BELL_VALUE, 8)
+    for i in range(w.net.interface_count):
+        device.wake(w.net.interfaces[i + 1].device)
+    fetch_add(addressof(w) + SLEEPING, 0xFFFF_FFFF)
+    return result
+
+
+@compiled
+def set_poll_fds(w: World) -> None:
+    """Fill in the poll set after an interface has come or gone.  The caller owns the world."""
+    fds = addressof(w.poll_fds)
+    store32(fds, w.bell)
+    store32(fds + 4, libc.POLLIN)
+    for i in range(w.net.interface_count):
+        iface = w.net.interfaces[i + 1]
+        store32(fds + 8 * (i + 1), iface.device.fd if iface.up == 1 else -1)
+        store32(fds + 8 * (i + 1) + 4, libc.POLLIN)
+
+
+# ---- the background thread ---------------------------------------------------------
+
+@compiled
+def background(w: World) -> int:
+    """Drive whenever no application thread does.
+
+    Returns -ESHUTDOWN when the stack stops, -EINTR when Python should have a look (`Net.attention`).
+    """
+    nap = NAP
+    seen = w.driven
+    state = addressof(w) + BACKGROUND
+    while not load_acquire(addressof(w) + STOPPED):
+        word = load_acquire(addressof(w) + BACKGROUND_WORD)
+        recent = w.driven != seen
+        seen = w.driven
+        if w.net.attention:
+            return -EINTR
+        if load_acquire(addressof(w) + DRIVERS) != 0:
+            nap = NAP if recent else min(nap * 2, LONG_NAP)
+            _nap(w, state, word, nap)
+            continue
+        store_release(state, Background.TURNING)
+        lock(w)
+        now = libc.monotonic()                          # owned first: time must not go back between two owners
+        more = engine.turn(w, now)
+        next = engine.next_deadline(w, now)
+        unlock(w)
+        if more:
+            continue
+        if recent:                                      # somebody drove a moment ago, and will probably be back
+            _nap(w, state, word, NAP)
+            continue
+        store_release(state, Background.SLEEPING)
+        fence_seq()
+        if load_acquire(addressof(w) + DRIVERS) == 0 and not load_acquire(addressof(w) + STOPPED):
+            _poll(w, next, libc.monotonic())
+    store_release(state, Background.GONE)
+    return -ESHUTDOWN
+
+
+@compiled
+def _nap(w: World, state: int, word: int, nap: int) -> None:
+    """Sleep for a while, unless somebody calls."""
+    store_release(state, Background.PARKED if nap > NAP else Background.NAPPING)
+    libc.futex_wait(addressof(w) + BACKGROUND_WORD, word, nap)

@@ -1,0 +1,355 @@
+"""The engine: on this page the whole way of a packet is visible.
+
+A turn is: frames in, notes from the application, timers, segments out, wake who
+waits.  Whoever holds `World.lock` runs turns, one thread at a time, without the
+GIL; `drive.py` says who that is.  `now` is an argument: only `drive` reads a clock.
+"""
+from __future__ import annotations
+
+from . import datagram, endpoint, ping, udp
+from .drivers import device, impair, pcap
+from .errors import EBADFD, Drop
+from .ip import icmp, input, link, reassembly
+from .ip import timeouts as ip_timeouts
+from .ip.net import Interface, Verdict
+from .machine import (
+    address_of,
+    addressof,
+    at,
+    compiled,
+    fetch_add,
+    invoke2,
+    invoke3,
+    libc,
+    load_acquire,
+    offsetof,
+    store32,
+    store_release,
+    timers,
+    unit,
+)
+from .tcp import arrives, calls, header, output, tcb, timeouts
+from .tcp import icmp as tcp_icmp
+from .world import Destination, World
+
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+BATCH = 64              # frames taken from one interface in one turn
+TIMERS = 1024           # connections whose deadlines are served in one turn
+EGRESS = 512            # connections served by one egress pass
+NOTES_TAIL = offsetof(World, "notes_tail")
+BELL_VALUE = offsetof(World, "bell_value")
+
+
+def set_units(w: World) -> None:
+    """Put the units' addresses into a new World; compiles what the cache does not have."""
+    w.units.receive = address_of(receive_unit)
+    w.units.expire = address_of(expire_unit)
+    w.units.egress = address_of(egress_unit)
+    w.units.flush = address_of(flush_unit)
+    w.units.datagram = address_of(datagram_unit)
+
+
+@compiled
+def turn(w: World, now: int) -> int:
+    """One turn.  1 when more work waits already, else 0.  The caller holds the world."""
+    w.turns += 1
+    w.tcp.now = now
+    more = ingress(w, now)
+    take_notes(w)
+    more |= expire(w, now)
+    more |= egress(w, now)
+    flush(w)
+    return more
+
+
+# ---- in ------------------------------------------------------------------------
+
+@compiled
+def ingress(w: World, now: int) -> int:
+    """Frames from every interface, a batch from each.  1 when a batch was full."""
+    more = 0
+    for i in range(w.net.interface_count):
+        iface = w.net.interfaces[i + 1]
+        if iface.up == 1 and receive(w, iface, now) == BATCH:
+            more = 1
+    return more
+
+
+@compiled
+def receive(w: World, iface: Interface, now: int) -> int:
+    """Up to a batch of frames from one interface; how many there were."""
+    return invoke3(w.units.receive, addressof(w), addressof(iface), now)
+
+
+@unit
+def receive_unit(world: int, interface: int, now: int) -> int:
+    """... the work of it."""
+    w = at(World, world)
+    iface = at(Interface, interface)
+    count = 0
+    while count < BATCH:
+        n = link.receive(w.net, iface, now)
+        if n <= 0:
+            if n == -EBADFD:                                # the device is gone (a TAP that was deleted)
+                iface.up = 0
+                w.net.attention = 1
+                store32(addressof(w.poll_fds) + 8 * iface.index, -1)
+            break
+        deliver(w, input.receive(w.net, iface, iface.device.frame, n, now), now)
+        reassembly.release(w.net)
+        link.done(iface)
+        count += 1
+    return count
+
+
+@compiled
+def deliver(w: World, verdict: int, now: int) -> None:
+    """Take what IP hands up to the protocol it belongs to."""
+    reason = 0
+    if verdict == Verdict.DONE:
+        return
+    if verdict == TCP:
+        reason = deliver_tcp(w, now)
+    elif verdict == UDP:
+        reason = udp.receive(w.datagrams, w.net)
+        if reason == Drop.UDP_NO_PORT:
+            icmp.unreachable(w.net, now)                    # RFC 1122 4.1.3.1
+    elif verdict == ICMP or verdict == ICMPV6:
+        reason = ping.receive(w.datagrams, w.net)
+    elif verdict == Verdict.ERROR:
+        reason = deliver_error(w, now)
+    if reason != 0:
+        w.net.drops[reason] += 1
+
+
+@compiled
+def deliver_tcp(w: World, now: int) -> int:
+    """One segment: to its connection, or answered with a reset."""
+    seg = w.tcp.seg
+    if w.net.rx.broadcast:
+        return Drop.TCP_NO_PORT                             # RFC 9293 3.9.2.3, MUST-57
+    reason = header.parse(seg, w.net.rx)
+    if reason != 0:
+        w.tcp.counters.in_errs += 1
+        return reason
+    reply = arrives.segment_arrives(w.tcp, w.net, seg, now)
+    if reply == arrives.RESET:
+        output.reset(w.tcp, w.net, seg, now)
+        return Drop.TCP_NO_PORT
+    return reply
+
+
+@compiled
+def deliver_error(w: World, now: int) -> int:
+    """An ICMP error, or a packet that could not be delivered: to the socket it belongs to."""
+    e = w.net.error
+    if e.protocol == TCP:
+        return tcp_icmp.error_arrives(w.tcp, w.net, e, now)
+    if e.protocol == UDP:
+        return udp.error_arrives(w.datagrams, e)
+    if e.protocol == ICMP or e.protocol == ICMPV6:
+        return ping.error_arrives(w.datagrams, e)
+    return Drop.ICMP_UNKNOWN
+
+
+# ---- notes, timers -----------------------------------------------------------------
+
+@compiled
+def note_at(w: World, position: int) -> int:
+    """The address of a slot of the note ring."""
+    return addressof(w) + w.notes + 4 * (position & w.notes_mask)
+
+
+@compiled
+def leave_note(w: World, index: int) -> None:
+    """The application has touched a connection while another thread owned the world.  Any thread; never full,
+    since a connection leaves one note at a time (`Endpoint.pending`)."""
+    ticket = fetch_add(addressof(w) + NOTES_TAIL, 1)
+    store_release(note_at(w, ticket), index)
+
+
+@compiled
+def has_notes(w: World) -> bool:
+    """Whether a note waits."""
+    return load_acquire(note_at(w, w.notes_head)) != 0
+
+
+@compiled
+def take_notes(w: World) -> None:
+    """Mark the connections due that the application has left notes for."""
+    index = load_acquire(note_at(w, w.notes_head))
+    while index != 0:
+        store32(note_at(w, w.notes_head), 0)
+        w.notes_head += 1
+        t = tcb.get(w.tcp, index)
+        store_release(addressof(t.ep) + endpoint.PENDING, 0)
+        if t.ep.generation != 0:
+            touched(w, t)
+        index = load_acquire(note_at(w, w.notes_head))
+
+
+@compiled
+def touched(w: World, t: tcb.Tcb) -> None:
+    """The application has written or read: is there something to send?"""
+    if calls.after_recv(w.tcp, t):
+        t.ack_now = 1
+    tcb.mark_due(w.tcp, t)
+
+
+@compiled
+def expire(w: World, now: int) -> int:
+    """Every deadline that has come: neighbours, fragments, connections, held frames.  1 when some are left."""
+    return invoke2(w.units.expire, addressof(w), now)
+
+
+@unit
+def expire_unit(world: int, now: int) -> int:
+    """... the work of it."""
+    w = at(World, world)
+    verdict = ip_timeouts.expire(w.net, now)
+    while verdict == Verdict.ERROR:
+        reason = deliver_error(w, now)
+        w.net.drops[reason] += 1 if reason != 0 else 0
+        verdict = ip_timeouts.expire(w.net, now)
+    more = 1
+    for _ in range(TIMERS):
+        index = timers.expire(w.tcp.timers, now)
+        if index < 0:
+            more = 0
+            break
+        timeouts.expire(w.tcp, tcb.get(w.tcp, index), now)
+    for i in range(w.net.interface_count):
+        iface = w.net.interfaces[i + 1]
+        if iface.up == 1:
+            impair.release(iface.impair_out, iface.device, now)
+    return more
+
+
+# ---- out -----------------------------------------------------------------------------
+
+@compiled
+def egress(w: World, now: int) -> int:
+    """The one pass that sends: every connection that is due, once.  1 when some have more to send."""
+    return invoke2(w.units.egress, addressof(w), now) if w.tcp.due_head != 0 else 0
+
+
+@unit
+def egress_unit(world: int, now: int) -> int:
+    """... the work of it."""
+    w = at(World, world)
+    more = 0
+    count = min(w.tcp.due_count, EGRESS)
+    if w.tcp.due_count > count:
+        more = 1
+    for _ in range(count):
+        index = tcb.take_due(w.tcp)
+        if index == 0:
+            break
+        t = tcb.get(w.tcp, index)
+        if output.transmit(w.tcp, w.net, t, now) != 0:
+            tcb.mark_due(w.tcp, t)
+            more = 1
+        if t.state == tcb.State.CLOSED and t.due == 0:
+            calls.free(w.tcp, t)
+    return more
+
+
+@compiled
+def flush(w: World) -> None:
+    """End of the turn: wake the threads whose sockets have changed, and bring descriptors in step."""
+    if w.tcp.notify_head != 0 or w.datagrams.notify_head != 0 or w.net.capture.on != 0:
+        invoke2(w.units.flush, addressof(w), 0)
+
+
+@unit
+def flush_unit(world: int, nothing: int) -> int:
+    """... the work of it."""
+    w = at(World, world)
+    index = w.tcp.notify_head
+    while index != 0:
+        t = tcb.get(w.tcp, index)
+        w.tcp.notify_head = t.ep.notify_next
+        t.ep.notified = 0
+        if t.ep.fd_engine >= 0:
+            endpoint.show(t.ep, calls.poll(t))
+        announce(w, t.ep)
+        if t.state == tcb.State.CLOSED and t.due == 0:
+            calls.free(w.tcp, t)
+        index = w.tcp.notify_head
+    index = w.datagrams.notify_head
+    while index != 0:
+        s = datagram.get(w.datagrams, index)
+        w.datagrams.notify_head = s.ep.notify_next
+        s.ep.notified = 0
+        if s.ep.fd_engine >= 0:
+            endpoint.show(s.ep, datagram.poll(s))
+        announce(w, s.ep)
+        datagram.free(w.datagrams, s)
+        index = w.datagrams.notify_head
+    if w.net.capture.on != 0:
+        pcap.flush(w.net.capture)
+    return 0
+
+
+@unit
+def datagram_unit(world: int, index: int, address: int, n: int, destination: int, now: int) -> int:
+    """Send one datagram of a socket; at `destination` four i64: hi, lo, port, scope.  n, or -errno."""
+    w = at(World, world)
+    s = datagram.get(w.datagrams, index)
+    to = at(Destination, destination)
+    if s.ep.kind == endpoint.Kind.PING:
+        return ping.send(w.datagrams, w.net, s, address, n, to.hi, to.lo, to.scope, now)
+    return udp.send(w.datagrams, w.net, s, address, n, to.hi, to.lo, to.port, to.scope, now)
+
+
+@compiled
+def announce(w: World, ep: endpoint.Endpoint) -> None:
+    """Wake who sleeps on an endpoint; the one that drives sleeps in poll(2) and hears the bell."""
+    w.woken += endpoint.wake(ep)
+    if ep.driving and w.sleeping != 0 and w.bell >= 0:
+        w.bell_value = 1
+        libc.write(w.bell, addressof(w) + BELL_VALUE, 8)
+
+
+@compiled
+def has_frames(w: World) -> bool:
+    """Whether a frame waits that poll(2) does not see (loopback, wires)."""
+    for i in range(w.net.interface_count):
+        iface = w.net.interfaces[i + 1]
+        if iface.up == 1 and device.is_pending(iface.device):
+            return True
+    return False
+
+
+@compiled
+def settle(w: World, now: int) -> int:
+    """After a call of the application: send what is due, and carry loopback traffic to its other end.
+
+    1 when there is still something to do (a burst was cut short).
+    """
+    w.tcp.now = now
+    more = egress(w, now)
+    lo = w.net.interfaces[link.LOOPBACK]
+    rounds = 0
+    while rounds < 64 and device.is_pending(lo.device):
+        receive(w, lo, now)
+        more = egress(w, now)
+        rounds += 1
+    flush(w)
+    return more | (1 if device.is_pending(lo.device) else 0)
+
+
+@compiled
+def next_deadline(w: World, now: int) -> int:
+    """When the next turn is needed if nothing arrives: ns, `now` when work waits, or NEVER."""
+    if w.tcp.due_head != 0 or has_notes(w) or has_frames(w):
+        return now
+    first = min(timers.next_deadline(w.tcp.timers), ip_timeouts.next_deadline(w.net))
+    for i in range(w.net.interface_count):
+        iface = w.net.interfaces[i + 1]
+        if iface.up == 1:
+            first = min(first, impair.next_deadline(iface.impair_in, now))
+            first = min(first, impair.next_deadline(iface.impair_out, now))
+    return first
+
+

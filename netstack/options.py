@@ -1,0 +1,242 @@
+"""Socket options that the engine acts upon: integers in, integers out.
+
+socket(7), tcp(7), ip(7), ipv6(7).  An option is `level << 16 | name` with Linux's
+numbers; one that is not here is -ENOPROTOOPT.
+"""
+from __future__ import annotations
+
+from . import handles
+from .datagram import ring_size
+from .endpoint import Endpoint
+from .errors import EINVAL, ENODEV, ENOPROTOOPT
+from .ip import route
+from .machine import MS, SECOND, compiled
+from .tcp import ack, tcb
+from .tcp.tcb import State, Tcb
+from .world import World
+
+SOL_SOCKET, IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6 = 1 << 16, 0 << 16, 6 << 16, 41 << 16
+SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_BROADCAST = SOL_SOCKET | 2, SOL_SOCKET | 3, SOL_SOCKET | 4, SOL_SOCKET | 6
+SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE = SOL_SOCKET | 7, SOL_SOCKET | 8, SOL_SOCKET | 9, SOL_SOCKET | 10
+SO_LINGER, SO_REUSEPORT, SO_RCVLOWAT, SO_BINDTODEVICE = (SOL_SOCKET | 13, SOL_SOCKET | 15, SOL_SOCKET | 18,
+                                                         SOL_SOCKET | 25)
+SO_ACCEPTCONN, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 62
+TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TCP | 3
+TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
+TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, IPPROTO_TCP | 18
+IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
+IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
+IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
+AF_INET6 = 10
+MIN_RCVBUF = 2304               # Linux: SOCK_MIN_RCVBUF
+MIN_SNDBUF = 4608
+MAX_KEEP = 32767                # seconds; and 127 probes (tcp(7))
+NO_LINGER = -1
+
+
+@compiled
+def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
+    """getsockopt: the value (SO_LINGER: seconds, or -1 for off), or -errno below -1.  The caller owns the world."""
+    if option == SO_ERROR:
+        error = ep.error
+        ep.error = 0
+        return error
+    if option == SO_REUSEADDR:
+        return ep.reuse_addr
+    if option == SO_REUSEPORT:
+        return ep.reuse_port
+    if option == SO_BROADCAST:
+        return ep.broadcast
+    if option == SO_RCVLOWAT:
+        return ep.low_water
+    if option == SO_BINDTODEVICE or option == SO_BINDTOIFINDEX:
+        return ep.interface
+    if option == IP_TTL:
+        return ep.ttl if ep.ttl != 0 else w.net.settings.ip_default_ttl
+    if option == IPV6_UNICAST_HOPS:
+        return ep.ttl if ep.ttl != 0 else w.net.settings.ip_default_ttl
+    if option == IP_TOS or option == IPV6_TCLASS:
+        return ep.tos
+    if option == IP_MTU_DISCOVER or option == IPV6_MTU_DISCOVER:
+        return ep.pmtudisc
+    if option == IPV6_V6ONLY and ep.family == AF_INET6:
+        return ep.v6only
+    if (option == IP_MTU or option == IPV6_MTU) and ep.remote_port != 0:
+        error = route.choose(w.net, ep.remote_hi, ep.remote_lo, ep.local_hi, ep.local_lo, ep.interface, now)
+        return w.net.chosen.mtu if error == 0 else error
+    if not handles.is_tcp(h):
+        if option == SO_RCVBUF:
+            return 2 * ep.recv_limit if ep.recv_limit != w.datagrams.rmem else w.datagrams.rmem
+        if option == SO_SNDBUF:
+            return 2 * ep.send_limit if ep.send_limit != w.datagrams.wmem else w.datagrams.wmem
+        if option == SO_ACCEPTCONN:
+            return 0
+        if option == SO_KEEPALIVE:
+            return handles.socket(w, handles.index_of(h)).keepalive
+        return -ENOPROTOOPT
+    return _get_tcp(w, handles.connection(w, handles.index_of(h)), option)
+
+
+@compiled
+def _get_tcp(w: World, t: Tcb, option: int) -> int:
+    if option == SO_RCVBUF:
+        return 2 * t.ep.recv_limit if t.ep.recv_limit != 0 else t.rcv.size
+    if option == SO_SNDBUF:
+        return 2 * t.ep.send_limit if t.ep.send_limit != 0 else t.snd.size
+    if option == SO_KEEPALIVE:
+        return t.keepalive.on
+    if option == SO_OOBINLINE:
+        return t.oob_inline
+    if option == SO_LINGER:
+        return 0 if t.reset_on_close else NO_LINGER
+    if option == SO_ACCEPTCONN:
+        return 1 if t.state == State.LISTEN else 0
+    if option == TCP_NODELAY:
+        return t.nodelay
+    if option == TCP_CORK:
+        return t.cork
+    if option == TCP_MAXSEG:
+        if tcb.is_synchronized(t):
+            return ack.segment_size(t)
+        return t.user_mss if t.user_mss != 0 else 536
+    if option == TCP_KEEPIDLE:
+        return t.keepalive.idle // SECOND
+    if option == TCP_KEEPINTVL:
+        return t.keepalive.interval // SECOND
+    if option == TCP_KEEPCNT:
+        return t.keepalive.count
+    if option == TCP_USER_TIMEOUT:
+        return t.user_timeout // MS
+    if option == TCP_SYNCNT:
+        return t.syn_retries if t.syn_retries != 0 else w.tcp.settings.tcp_syn_retries
+    if option == TCP_QUICKACK:
+        return 0                                            # ACKs are delayed; setting it sends the one that is owed
+    return -ENOPROTOOPT
+
+
+@compiled
+def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> int:
+    """setsockopt: 0, or -errno.  The caller owns the world."""
+    flag = 1 if value != 0 else 0
+    if option == SO_REUSEADDR:
+        ep.reuse_addr = flag
+    elif option == SO_REUSEPORT:
+        ep.reuse_port = flag
+    elif option == SO_BROADCAST:
+        ep.broadcast = flag
+    elif option == SO_RCVLOWAT:
+        ep.low_water = min(max(value, 1), 1 << 30)
+    elif option == SO_BINDTODEVICE or option == SO_BINDTOIFINDEX:
+        if value < 0 or value > w.net.interface_count:
+            return -ENODEV
+        ep.interface = value
+    elif option == IP_TTL or option == IPV6_UNICAST_HOPS:
+        if value != -1 and not 1 <= value <= 255:
+            return -EINVAL
+        ep.ttl = max(value, 0)
+    elif option == IP_TOS or option == IPV6_TCLASS:
+        if not -1 <= value <= 255:
+            return -EINVAL
+        ep.tos = max(value, 0)
+    elif option == IP_MTU_DISCOVER or option == IPV6_MTU_DISCOVER:
+        if not 0 <= value <= 5:
+            return -EINVAL
+        ep.pmtudisc = value
+    elif option == IPV6_V6ONLY and ep.family == AF_INET6:
+        if ep.local_port != 0:
+            return -EINVAL
+        ep.v6only = flag
+    elif not handles.is_tcp(h):
+        return _put_datagram(w, h, ep, option, value)
+    else:
+        return _put_tcp(w, handles.connection(w, handles.index_of(h)), option, value, now)
+    return 0
+
+
+@compiled
+def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> int:
+    s = handles.socket(w, handles.index_of(h))
+    if option == SO_RCVBUF:
+        ep.recv_limit = min(max(value, MIN_RCVBUF // 2), w.datagrams.rmem_max)
+        if s.rcv.data == 0:
+            s.rcv.size = ring_size(2 * ep.recv_limit)       # once data is there the queue keeps its size
+        return 0
+    if option == SO_SNDBUF:
+        ep.send_limit = min(max(value, MIN_SNDBUF // 2), w.datagrams.wmem_max)
+        return 0
+    if option == SO_KEEPALIVE:
+        s.keepalive = 1 if value != 0 else 0
+        return 0
+    return -ENOPROTOOPT
+
+
+@compiled
+def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
+    flag = 1 if value != 0 else 0
+    s = w.tcp.settings
+    if option == SO_RCVBUF:
+        t.ep.recv_limit = min(max(value, MIN_RCVBUF // 2), s.tcp_rmem_max)
+        if t.rcv.data == 0 and t.state in (State.CLOSED, State.LISTEN):
+            t.rcv.size = ring_size(t.ep.recv_limit)         # after the handshake the window is promised
+        return 0
+    if option == SO_SNDBUF:
+        t.ep.send_limit = min(max(value, MIN_SNDBUF // 2), s.tcp_wmem_max)
+        if t.snd.data == 0:
+            t.snd.size = ring_size(t.ep.send_limit)
+        return 0
+    if option == SO_KEEPALIVE:
+        t.keepalive.on = flag
+        _restart_keepalive(w, t, now)
+    elif option == SO_OOBINLINE:
+        if flag == 0:
+            return -ENOPROTOOPT                             # urgent data always stays in line (RFC 6093)
+    elif option == SO_LINGER:
+        t.reset_on_close = 1 if value == 0 else 0
+    elif option == TCP_NODELAY:
+        t.nodelay = flag
+        tcb.mark_due(w.tcp, t)
+    elif option == TCP_CORK:
+        t.cork = flag
+        tcb.mark_due(w.tcp, t)
+    elif option == TCP_MAXSEG:
+        if value != 0 and not 88 <= value <= 32767:
+            return -EINVAL
+        t.user_mss = value
+        if value != 0 and t.pmtu_mss != 0:
+            t.pmtu_mss = min(t.pmtu_mss, value)
+    elif option == TCP_KEEPIDLE or option == TCP_KEEPINTVL:
+        if not 1 <= value <= MAX_KEEP:
+            return -EINVAL
+        if option == TCP_KEEPIDLE:
+            t.keepalive.idle = value * SECOND
+        else:
+            t.keepalive.interval = value * SECOND
+        _restart_keepalive(w, t, now)
+    elif option == TCP_KEEPCNT:
+        if not 1 <= value <= 127:
+            return -EINVAL
+        t.keepalive.count = value
+    elif option == TCP_USER_TIMEOUT:
+        if value < 0:
+            return -EINVAL
+        t.user_timeout = value * MS
+    elif option == TCP_SYNCNT:
+        if not 1 <= value <= 127:
+            return -EINVAL
+        t.syn_retries = value
+    elif option == TCP_QUICKACK:
+        if flag and t.unacked > 0:
+            t.ack_now = 1
+            tcb.mark_due(w.tcp, t)
+    else:
+        return -ENOPROTOOPT
+    return 0
+
+
+@compiled
+def _restart_keepalive(w: World, t: Tcb, now: int) -> None:
+    t.keepalive.probes = 0
+    t.clocks.keepalive = 0
+    if t.keepalive.on and tcb.is_synchronized(t) and t.state != State.TIME_WAIT:
+        t.clocks.keepalive = now + t.keepalive.idle
+        tcb.arm(w.tcp, t, t.clocks.keepalive)
