@@ -1,0 +1,155 @@
+"""Settings of a stack, under the names that Linux's sysctl has for them.
+
+ip-sysctl.rst of the Linux documentation; what Linux has no name for begins with
+"netstack.".  Units are Linux's too: seconds, milliseconds (where the meaning
+says so) or bytes; fractions are allowed for times, which are kept in nanoseconds.
+"""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+SECOND = 1_000_000_000
+MS = 1_000_000
+LARGEST = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: where it is kept, what it may be, what it means."""
+
+    layer: str                  # "net", "tcp" or "udp": which record
+    fields: tuple[str, ...]     # one value each
+    meaning: str
+    unit: int = 1               # what one unit is in the record
+    least: float = 0
+    most: float = LARGEST
+    also: tuple[tuple[str, ...], ...] = ()      # (layer, fields...) that keep the same values
+
+
+def _flag(layer: str, field: str, meaning: str) -> Setting:
+    return Setting(layer, (field,), meaning, most=1)
+
+
+def _count(layer: str, field: str, meaning: str, least: int = 0, most: int = LARGEST) -> Setting:
+    return Setting(layer, (field,), meaning, least=least, most=most)
+
+
+def _time(layer: str, field: str, unit: int, meaning: str, least: float = 0) -> Setting:
+    return Setting(layer, (field,), meaning, unit=unit, least=least)
+
+
+_V4, _NEIGHBOUR = "net.ipv4.", "net.ipv4.neigh.default."
+
+SETTINGS: dict[str, Setting] = {
+    _V4 + "ip_default_ttl": _count("net", "ip_default_ttl", "time to live of what we send", 1, 255),
+    _V4 + "icmp_ratelimit": _time("net", "icmp_ratelimit", MS, "ms between ICMP errors to one destination"),
+    _V4 + "icmp_msgs_per_sec": _count("net", "icmp_msgs_per_sec", "ICMP errors per second in total"),
+    _V4 + "icmp_msgs_burst": _count("net", "icmp_msgs_burst", "... and at once"),
+    _V4 + "icmp_echo_ignore_all": _flag("net", "icmp_echo_ignore_all", "do not answer pings"),
+    _V4 + "icmp_echo_ignore_broadcasts": _flag("net", "icmp_echo_ignore_broadcasts", "... sent to broadcast addresses"),
+    _V4 + "ipfrag_time": _time("net", "ipfrag_time", SECOND, "s that fragments wait for the others"),
+    _V4 + "ipfrag_high_thresh": _count("net", "ipfrag_high_thresh", "bytes of fragments held at most"),
+    _V4 + "route.mtu_expires": _time("net", "mtu_expires", SECOND, "s that a learned path MTU is believed"),
+    _NEIGHBOUR + "ucast_solicit": _count("net", "ucast_solicit", "requests to a neighbour that was known", 0, 255),
+    _NEIGHBOUR + "mcast_solicit": _count("net", "mcast_solicit", "requests to one that was not", 0, 255),
+    _NEIGHBOUR + "retrans_time_ms": _time("net", "retrans_time", MS, "ms between them", 1),
+    _NEIGHBOUR + "base_reachable_time_ms": _time("net", "base_reachable_time", MS,
+                                                 "ms that a neighbour's confirmation lasts", 1),
+    _NEIGHBOUR + "gc_stale_time": _time("net", "gc_stale_time", SECOND, "s that an unused neighbour is kept"),
+    _NEIGHBOUR + "unres_qlen": _count("net", "unres_qlen", "packets that may wait for one neighbour", 1, 10_000),
+    "net.ipv6.conf.all.dad_transmits": _count("net", "dad_transmits", "probes before an IPv6 address is used", 0, 255),
+    "netstack.arp_probes": _count("net", "arp_probes", "probes before an IPv4 address is used (RFC 5227)", 0, 255),
+    "netstack.arp_announcements": _count("net", "arp_announcements", "announcements of a new IPv4 address", 0, 255),
+    _V4 + "tcp_syn_retries": _count("tcp", "tcp_syn_retries", "SYNs sent again before connect gives up", 1, 127),
+    _V4 + "tcp_synack_retries": _count("tcp", "tcp_synack_retries", "answers to a SYN sent again", 0, 255),
+    _V4 + "tcp_retries2": _count("tcp", "tcp_retries2", "retransmissions before a connection is given up", 0, 255),
+    _V4 + "tcp_orphan_retries": _count("tcp", "tcp_orphan_retries", "... when no application has it", 0, 255),
+    _V4 + "tcp_max_syn_backlog": _count("tcp", "tcp_max_syn_backlog", "half-open connections of one listener", 1),
+    "net.core.somaxconn": _count("tcp", "somaxconn", "largest backlog of a listener", 0),
+    _V4 + "tcp_max_tw_buckets": _count("tcp", "tcp_max_tw_buckets", "connections in TIME-WAIT at most"),
+    _V4 + "tcp_tw_reuse": _count("tcp", "tcp_tw_reuse", "a connection may take the ports of one in TIME-WAIT", 0, 2),
+    _V4 + "tcp_sack": _flag("tcp", "tcp_sack", "offer selective acknowledgments (RFC 2018)"),
+    _V4 + "tcp_timestamps": _count("tcp", "tcp_timestamps", "offer timestamps (RFC 7323)", 0, 2),
+    _V4 + "tcp_window_scaling": _flag("tcp", "tcp_window_scaling", "offer window scaling (RFC 7323)"),
+    _V4 + "tcp_keepalive_probes": _count("tcp", "tcp_keepalive_probes", "probes that end a silent connection", 1, 127),
+    _V4 + "tcp_keepalive_time": _time("tcp", "tcp_keepalive_time", SECOND, "s of silence before the first", 0.001),
+    _V4 + "tcp_keepalive_intvl": _time("tcp", "tcp_keepalive_intvl", SECOND, "s between them", 0.001),
+    _V4 + "tcp_fin_timeout": _time("tcp", "tcp_fin_timeout", SECOND, "s in FIN-WAIT-2 without an application"),
+    _V4 + "tcp_rmem": _count("tcp", "tcp_rmem", "receive buffer of a connection, bytes", 2304),
+    _V4 + "tcp_wmem": _count("tcp", "tcp_wmem", "send buffer of a connection, bytes", 2304),
+    "net.core.rmem_default": _count("udp", "rmem", "receive buffer of a datagram socket, bytes", 2304),
+    "net.core.wmem_default": _count("udp", "wmem", "send buffer of a datagram socket, bytes", 2304),
+    "net.core.rmem_max": Setting("tcp", ("tcp_rmem_max",), "what SO_RCVBUF may ask for, bytes", least=2304,
+                                 also=(("udp", "rmem_max"),)),
+    "net.core.wmem_max": Setting("tcp", ("tcp_wmem_max",), "what SO_SNDBUF may ask for, bytes", least=2304,
+                                 also=(("udp", "wmem_max"),)),
+    _V4 + "ip_local_port_range": Setting("tcp", ("ip_local_port_first", "ip_local_port_last"),
+                                         "first and last port for sockets that did not choose", least=1, most=65535,
+                                         also=(("udp", "port_first", "port_last"),)),
+    "netstack.tcp_time_wait": _time("tcp", "tcp_time_wait", SECOND, "s in TIME-WAIT (2 MSL)"),
+    "netstack.tcp_delack": _time("tcp", "tcp_delack", MS, "ms that an ACK may be delayed"),
+}
+
+
+class Settings(Mapping[str, Any]):
+    """The settings of one stack: `stack.settings["net.ipv4.tcp_sack"] = 0`.
+
+    A range is a pair.  An unknown name is a KeyError that suggests the nearest
+    ones, a value out of range a ValueError.
+    """
+
+    def __init__(self, records: Mapping[str, Any], guard: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._records = records
+        self._guard = guard
+
+    def _find(self, name: str) -> Setting:
+        setting = SETTINGS.get(name)
+        if setting is None:
+            near = difflib.get_close_matches(str(name), SETTINGS, 3, 0.5)
+            near += [s for s in SETTINGS if s.rpartition(".")[2] == name and s not in near]
+            raise KeyError(f"no setting {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        return setting
+
+    def __getitem__(self, name: str) -> Any:
+        setting = self._find(name)
+        values = tuple(self._read(setting, field) for field in setting.fields)
+        return values if len(values) > 1 else values[0]
+
+    def _read(self, setting: Setting, field: str) -> int | float:
+        raw = int(getattr(self._records[setting.layer], field))
+        return raw // setting.unit if raw % setting.unit == 0 else raw / setting.unit
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setting = self._find(name)
+        values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        if len(values) != len(setting.fields):
+            raise ValueError(f"{name} takes {len(setting.fields)} values, not {value!r}")
+        for v in values:
+            if not isinstance(v, (int, float)) or (setting.unit == 1 and v != int(v)):
+                raise TypeError(f"{name} takes a {'number' if setting.unit > 1 else 'whole number'}, not {v!r}")
+            if not setting.least <= v <= setting.most:
+                raise ValueError(f"{name} must be {setting.least} to {setting.most}, not {v!r}")
+        if list(values) != sorted(values):
+            raise ValueError(f"{name}: {value!r} is not a range")
+        with self._guard():
+            for layer, *fields in ((setting.layer, *setting.fields), *setting.also):
+                for field, v in zip(fields, values, strict=True):
+                    setattr(self._records[layer], field, round(v * setting.unit))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SETTINGS)
+
+    def __len__(self) -> int:
+        return len(SETTINGS)
+
+    def __repr__(self) -> str:
+        return f"<Settings: {', '.join(f'{name}={self[name]!r}' for name in self)}>"
+
+    @staticmethod
+    def describe(name: str) -> str:
+        """What a setting means."""
+        return SETTINGS[name].meaning

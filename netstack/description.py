@@ -1,0 +1,130 @@
+"""Description: an open socket, as the objects see it that share it.
+
+What several socket objects share after `dup`, as descriptors share an open file
+description (open(2)): the handle, SO_LINGER and the timeouts of socket(7), and
+the descriptor that select, poll and epoll watch.
+"""
+from __future__ import annotations
+
+import os
+import socket as real
+import threading
+import weakref
+from errno import EINTR
+from typing import TYPE_CHECKING
+
+from . import entry
+from .tcp.tcb import State
+
+if TYPE_CHECKING:
+    from .stack import Stack
+
+SECOND = 1_000_000_000
+LINGER_STEP = SECOND // 200     # ns between two looks whether all is acknowledged
+
+OURS: weakref.WeakValueDictionary[int, Description] = weakref.WeakValueDictionary()
+"""The sockets behind descriptors that `fileno` gave out, by descriptor."""
+
+
+class Description:
+    """An open socket."""
+
+    __slots__ = ("__weakref__", "engine_end", "family", "handle", "linger", "lock", "protocol", "receive_timeout",
+                 "references", "send_timeout", "stack", "type", "user_end")
+
+    def __init__(self, stack: Stack, handle: int, family: int, type: int, protocol: int) -> None:
+        self.stack = stack
+        self.handle = handle
+        self.family = family
+        self.type = type
+        self.protocol = protocol
+        self.references = 1         # socket objects
+        self.linger = -1            # SO_LINGER in seconds, -1: off
+        self.receive_timeout = 0    # SO_RCVTIMEO, ns; 0: none
+        self.send_timeout = 0       # SO_SNDTIMEO
+        self.engine_end = -1        # descriptors of the pair behind fileno()
+        self.user_end = -1
+        self.lock = threading.Lock()
+
+    def descriptor(self) -> int:
+        """The descriptor that select, poll and epoll may watch; made when first asked for."""
+        with self.lock:
+            if self.user_end < 0:
+                engine, user = real.socketpair(real.AF_UNIX, real.SOCK_STREAM)
+                for end in (engine, user):
+                    end.setblocking(False)
+                    end.setsockopt(real.SOL_SOCKET, real.SO_SNDBUF, 0)      # the smallest: four bytes fill it
+                ends = engine.detach(), user.detach()
+                r = entry.attach_fd(self.stack._world, self.handle, *ends)
+                if r < 0:
+                    os.close(ends[0])
+                    os.close(ends[1])
+                    return -1
+                self.engine_end, self.user_end = ends
+                OURS[self.user_end] = self
+            return self.user_end
+
+    def forget_descriptor(self, give_away: bool = False) -> None:
+        """End the pair; `give_away`: the user's end is somebody else's from now on."""
+        with self.lock:
+            engine, user = self.engine_end, self.user_end
+            self.engine_end = self.user_end = -1
+        if user >= 0:
+            OURS.pop(user, None)
+            entry.attach_fd(self.stack._world, self.handle, -1, -1)
+            os.close(engine)
+            if not give_away:
+                os.close(user)
+
+    def hang_up(self) -> None:
+        """The stack is gone: whoever watches the descriptor learns it.  The engine runs no more."""
+        with self.lock:
+            self.handle = 0
+            engine, self.engine_end = self.engine_end, -1
+        if engine >= 0:
+            os.close(engine)
+
+    def abandon(self) -> None:
+        """In a forked child: only the descriptors are ours."""
+        for end in (self.engine_end, self.user_end):
+            if end >= 0:
+                os.close(end)
+        self.engine_end = self.user_end = -1
+        self.handle = 0
+
+    def close(self) -> None:
+        """Close it for every object."""
+        with self.lock:
+            self.references = 1
+        self.release()
+
+    def release(self) -> None:
+        """One socket object less; the last one closes."""
+        with self.lock:
+            self.references -= 1
+            if self.references > 0:
+                return
+            handle, self.handle = self.handle, 0
+        world = self.stack._world
+        if handle:
+            if self.linger > 0:
+                self._wait_for_acknowledgement(world, handle)
+            entry.close(world, handle)      # the engine forgets the descriptors before they are closed
+        engine, user = self.engine_end, self.user_end
+        self.engine_end = self.user_end = -1
+        OURS.pop(user, None)
+        for end in (engine, user):
+            if end >= 0:
+                os.close(end)
+
+    def _wait_for_acknowledgement(self, world: int, handle: int) -> None:
+        """SO_LINGER: until the peer has acknowledged all that was sent, or the time is over (socket(7))."""
+        entry.shutdown(world, handle, real.SHUT_WR)
+        deadline = self.stack._now() + self.linger * SECOND
+        while entry.state(world, handle) in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK):
+            now = self.stack._now()
+            if now >= deadline:
+                return
+            r = self.stack._wait(world, handle, 0, min(deadline, now + LINGER_STEP))
+            if r > 0 or r not in (0, -EINTR):
+                return

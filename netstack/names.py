@@ -1,0 +1,313 @@
+"""Addresses as the socket API writes them, to and from the two halves that the engine keeps.
+
+RFC 4291 (text forms), RFC 4007 section 11 (scope ids), RFC 3493 section 6 (getaddrinfo).
+
+An address is (hi, lo): signed 64-bit halves, IPv4 as v4-mapped IPv6.  A socket
+address is (hi, lo, port, scope).  What is refused is refused with CPython's
+exceptions, in CPython's words.
+"""
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket as real
+import struct
+from collections.abc import Callable
+from operator import index as to_int
+from typing import Any, Protocol
+
+AF_INET = int(real.AF_INET)
+AF_INET6 = int(real.AF_INET6)
+MAPPED = 0xFFFF << 32               # lo of 0.0.0.0
+KNOWN_LIMIT = 4096                  # addresses remembered, of each kind
+
+_halves = struct.Struct("!qq")
+_quad = struct.Struct("!I")
+_LOCALHOST = re.compile(r"(?:.*\.)?localhost\.?\Z", re.IGNORECASE)      # RFC 6761 6.3
+
+SocketAddress = tuple[int, int, int, int]       # hi, lo, port, scope
+
+
+class Zones(Protocol):
+    """Who knows the interfaces: a Stack."""
+
+    def if_nametoindex(self, name: str, /) -> int: ...
+
+
+# Addresses alone
+
+def text4(lo: int) -> str:
+    """The dotted quad of the low half."""
+    known = _TEXT4.get(lo)
+    if known is None:
+        known = real.inet_ntoa(_quad.pack(lo & 0xFFFF_FFFF))
+        _remember(_TEXT4, lo, known)
+    return known
+
+
+def text6(hi: int, lo: int) -> str:
+    """The IPv6 text (RFC 5952), v4-mapped addresses as ::ffff:192.0.2.1."""
+    known = _TEXT6.get((hi, lo))
+    if known is None:
+        known = real.inet_ntop(AF_INET6, _halves.pack(hi, lo))
+        _remember(_TEXT6, (hi, lo), known)
+    return known
+
+
+def text(hi: int, lo: int) -> str:
+    """The address as people write it."""
+    return text4(lo) if hi == 0 and lo >> 32 == 0xFFFF else text6(hi, lo)
+
+
+def halves(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> tuple[int, int]:
+    """The halves of an address object."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return 0, MAPPED | int(address)
+    hi, lo = _halves.unpack(address.packed)
+    return hi, lo
+
+
+def parse_host(value: str, what: str = "address") -> tuple[int, int]:
+    """The halves of an address without prefix length, for set-up.  ValueError says what is wrong."""
+    try:
+        return halves(ipaddress.ip_address(value))
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def parse_interface(value: str) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+    """An interface's address, such as 10.0.0.2/24.  ValueError says what is wrong."""
+    if not isinstance(value, (str, ipaddress.IPv4Interface, ipaddress.IPv6Interface)):
+        raise TypeError(f"an interface's address is text such as '10.0.0.2/24', not {value!r}")
+    if "/" not in str(value):
+        raise ValueError(f"{value!r} has no prefix length (such as 10.0.0.2/24 or fd00::2/64)")
+    try:
+        made = ipaddress.ip_interface(value)
+    except ValueError as error:
+        raise ValueError(f"not an interface's address: {error}") from None
+    ip = made.ip
+    if ip.is_multicast or ip.is_unspecified or ip == ipaddress.IPv4Address("255.255.255.255"):
+        raise ValueError(f"{value}: an interface cannot have this address")
+    network = made.network
+    if isinstance(network, ipaddress.IPv4Network) and network.prefixlen < 31 and ip in (
+            network.network_address, network.broadcast_address):
+        raise ValueError(f"{value}: this is the {'network' if ip == network.network_address else 'broadcast'} "
+                         f"address of {network}")
+    return made
+
+
+def parse_network(value: str) -> tuple[int, int, int]:
+    """A route's destination: halves and a prefix length of 128.  "default" is 0.0.0.0/0, "default6" ::/0."""
+    if value == "default":
+        value = "0.0.0.0/0"
+    elif value == "default6":
+        value = "::/0"
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"not a network: {error}") from None
+    hi, lo = halves(network.network_address)
+    return hi, lo, network.prefixlen + (96 if network.version == 4 else 0)
+
+
+# Socket addresses
+
+_TEXT4: dict[int, str] = {}
+_TEXT6: dict[tuple[int, int], str] = {}
+KNOWN: dict[int, dict[Any, SocketAddress]] = {AF_INET: {}, AF_INET6: {}}
+"""Numeric socket addresses seen, by family: `sendto` to a known peer parses nothing."""
+
+
+def _remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(cache) >= KNOWN_LIMIT:
+        cache.clear()
+    cache[key] = value
+
+
+def parse(zones: Zones, family: int, address: Any, caller: str) -> SocketAddress:
+    """The socket address that `caller` (a method's name, for messages) was given."""
+    if family == AF_INET:
+        host, port = _pair(address, caller)
+        numeric, hi, lo, scope = _resolve(zones, family, host)
+    else:
+        host, port, given = _quadruple(address, caller)
+        numeric, hi, lo, scope = _resolve(zones, family, host)
+        scope = given or scope
+    found = (hi, lo, port, scope)
+    if numeric and type(address) is tuple and type(host) is str:
+        _remember(KNOWN[family], address, found)
+    return found
+
+
+def unparse(family: int, hi: int, lo: int, port: int, scope: int) -> tuple[Any, ...]:
+    """The tuple that Python has for a socket address."""
+    if family == AF_INET:
+        return text4(lo), port
+    return text6(hi, lo), port, 0, scope
+
+
+def _pair(address: Any, caller: str) -> tuple[Any, int]:
+    if not isinstance(address, tuple):
+        raise TypeError(f"{caller}(): AF_INET address must be tuple, not {type(address).__name__}")
+    if len(address) != 2:
+        raise TypeError("AF_INET address must be a pair (host, port)")
+    return address[0], _port(address[1], caller)
+
+
+def _quadruple(address: Any, caller: str) -> tuple[Any, int, int]:
+    if not isinstance(address, tuple):
+        raise TypeError(f"{caller}(): AF_INET6 address must be tuple, not {type(address).__name__}")
+    if not 2 <= len(address) <= 4:
+        raise TypeError("AF_INET6 address must be a tuple (host, port[, flowinfo[, scopeid]])")
+    port = _port(address[1], caller)
+    flowinfo = to_int(address[2]) if len(address) > 2 else 0
+    if not 0 <= flowinfo <= 0xFFFFF:
+        raise OverflowError(f"{caller}(): flowinfo must be 0-1048575.")
+    return address[0], port, to_int(address[3]) & 0xFFFF_FFFF if len(address) > 3 else 0
+
+
+def _port(value: Any, caller: str) -> int:
+    port = int(to_int(value))
+    if not 0 <= port <= 0xFFFF:
+        raise OverflowError(f"{caller}(): port must be 0-65535.")
+    return port
+
+
+def _host_text(host: Any) -> str:
+    if isinstance(host, str):
+        if not host.isascii():
+            try:
+                host = host.encode("idna").decode()
+            except UnicodeError:
+                raise TypeError("encoding of hostname failed") from None
+    elif isinstance(host, (bytes, bytearray)):
+        host = bytes(host).decode("latin-1")
+    else:
+        raise TypeError(f"str, bytes or bytearray expected, not {type(host).__name__}")
+    if "\0" in host:
+        raise TypeError("host name must not contain null character")
+    return str(host)
+
+
+def _resolve(zones: Zones, family: int, given: Any) -> tuple[bool, int, int, int]:
+    """(whether it was a plain number, hi, lo, scope) for a host."""
+    host = _host_text(given)
+    if not host:
+        return True, 0, MAPPED if family == AF_INET else 0, 0
+    if host in ("<broadcast>", "255.255.255.255"):
+        if family != AF_INET:
+            raise OSError("address family mismatched")
+        return True, 0, MAPPED | 0xFFFF_FFFF, 0
+    try:
+        packed = real.inet_pton(family, host)
+    except OSError:
+        pass
+    else:
+        if family == AF_INET:
+            return True, 0, MAPPED | _quad.unpack(packed)[0], 0
+        hi, lo = _halves.unpack(packed)
+        return True, hi, lo, 0
+    found = getaddrinfo(zones, host, 0, family, int(real.SOCK_STREAM))[0][4]
+    if family == AF_INET:
+        return False, 0, MAPPED | _quad.unpack(real.inet_aton(found[0]))[0], 0
+    hi, lo = _halves.unpack(real.inet_pton(AF_INET6, found[0]))
+    return False, hi, lo, found[3]
+
+
+# Names
+
+def is_localhost(host: str) -> bool:
+    """localhost and everything below it (RFC 6761 6.3)."""
+    return _LOCALHOST.match(host) is not None
+
+
+def unknown(host: object) -> real.gaierror:
+    """What a name gets while there is no resolver."""
+    return real.gaierror(real.EAI_NONAME, f"Name or service not known: {host!r} "
+                         "(netstack knows numeric addresses and localhost; a resolver comes later)")
+
+
+_real_getaddrinfo: Callable[..., list[Any]] = real.getaddrinfo
+
+
+def getaddrinfo(zones: Zones, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
+                flags: int = 0) -> list[Any]:
+    """As `socket.getaddrinfo`, for numeric hosts, localhost and None; services by the system's list.
+
+    The C library turns numbers into entries (AI_NUMERICHOST, so it asks nobody);
+    names, scopes and the order of the families are ours.
+    """
+    flags = int(flags) & ~int(real.AI_ADDRCONFIG)       # our addresses are not the kernel's
+    if host is None:
+        entries = _real_getaddrinfo(None, port, family, type, proto, flags)
+        first = AF_INET if flags & real.AI_PASSIVE else AF_INET6
+        return sorted(entries, key=lambda entry: entry[0] != first)
+    name = _host_text(host) if isinstance(host, (str, bytes, bytearray)) else host
+    if isinstance(name, str) and is_localhost(name) and not flags & real.AI_NUMERICHOST:
+        return _localhost(name, port, family, type, proto, flags)
+    zone = ""
+    if isinstance(name, str) and "%" in name:
+        name, _, zone = name.partition("%")
+    try:
+        entries = _real_getaddrinfo(name, port, family, type, proto, flags | real.AI_NUMERICHOST)
+    except real.gaierror as error:
+        if error.errno == real.EAI_NONAME and not flags & real.AI_NUMERICHOST and not zone and _is_name(name):
+            raise unknown(host) from None
+        raise
+    return [_with_scope(zones, entry, zone) for entry in entries] if zone else entries
+
+
+def _is_name(name: Any) -> bool:
+    """Whether it is the host, not the service, that is unknown."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return True
+    return False
+
+
+def _localhost(name: str, port: Any, family: int, type: int, proto: int, flags: int) -> list[Any]:
+    entries: list[Any] = []
+    plain = flags & ~(real.AI_CANONNAME | real.AI_V4MAPPED) | real.AI_NUMERICHOST
+    for one, loopback in ((AF_INET6, "::1"), (AF_INET, "127.0.0.1")):
+        if family == one or family not in (AF_INET, AF_INET6):
+            entries += _real_getaddrinfo(loopback, port, one if family == 0 else family, type, proto, plain)
+    if flags & real.AI_CANONNAME and entries:
+        entries[0] = (*entries[0][:3], name, entries[0][4])
+    return entries
+
+
+def _with_scope(zones: Zones, entry: Any, zone: str) -> Any:
+    if entry[0] != AF_INET6:
+        raise real.gaierror(real.EAI_NONAME, "Name or service not known")
+    if zone.isdecimal():
+        scope = int(zone)
+    else:
+        try:
+            scope = zones.if_nametoindex(zone)
+        except OSError:
+            raise real.gaierror(real.EAI_NONAME, f"Name or service not known: no interface {zone!r}") from None
+    host, port, flowinfo, _ = entry[4]
+    return (*entry[:4], (host, port, flowinfo, scope))
+
+
+def gethostbyaddr(zones: Zones, host: str) -> tuple[str, list[str], list[str]]:
+    """As `socket.gethostbyaddr`: localhost, or herror, as nobody can be asked."""
+    found = getaddrinfo(zones, host, None, 0, int(real.SOCK_STREAM))[0][4][0]
+    if ipaddress.ip_address(found).is_loopback:
+        return "localhost", [], [found]
+    raise real.herror(1, "Unknown host")
+
+
+def getnameinfo(zones: Zones, address: Any, flags: int) -> tuple[str, str]:
+    """As `socket.getnameinfo`: hosts as numbers, but for localhost."""
+    if not isinstance(address, tuple):
+        raise TypeError("getnameinfo() argument 1 must be a tuple")
+    host, service = real.getnameinfo(address, int(flags) | real.NI_NUMERICHOST)
+    if flags & real.NI_NUMERICHOST:
+        return host, service
+    if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        return "localhost", service
+    if flags & real.NI_NAMEREQD:
+        raise unknown(host)
+    return host, service

@@ -1,0 +1,304 @@
+"""Sending and receiving: the methods that move bytes.
+
+Bytes are never copied here: `recv` makes the bytes object that it returns and
+has the engine fill it, `send` passes the address of what it was given.
+"""
+from __future__ import annotations
+
+import socket as real
+import struct
+from errno import EOPNOTSUPP
+from operator import index as to_int
+from typing import Any
+
+from . import entry, names
+from .buffers import BYTES, locate, locate_writable, new_bytes
+from .endpoint import POLLIN, POLLOUT, Kind
+from .sockbase import MSG_DONTWAIT, NEVER, Base, c_int
+
+MSG_PEEK = int(real.MSG_PEEK)
+MSG_WAITALL = int(real.MSG_WAITALL)
+MSG_TRUNC = int(real.MSG_TRUNC)
+SMALL = 8192                # up to here `recv` makes room without asking how much there is
+DATAGRAM = 65536            # more than any datagram
+PIECE = 1 << 18             # bytes that `sendfile` reads at a time
+
+_eight = struct.Struct("8q").unpack
+
+# Global names are quicker than attributes of a module.
+_send = entry.send
+_send_all = entry.send_all
+_sendto = entry.sendto
+_recv = entry.recv
+_recvfrom = entry.recvfrom
+_available = entry.available
+_TCP = Kind.TCP
+
+
+class Transfer(Base):
+    """The part of a socket object that moves bytes."""
+
+    __slots__ = ()
+
+    # Sending
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """Send what the buffer has room for: how many bytes."""
+        if data.__class__ is bytes:
+            n, address = len(data), id(data) + BYTES
+        else:
+            _keep, address, n = locate(data)
+        if flags.__class__ is not int:
+            flags = c_int(flags)
+        sent = _send(self._world, self._handle, address, n, flags)
+        if sent < 0:
+            deadline = 0
+            while sent < 0:
+                deadline = self._await(sent, POLLOUT, deadline, flags)
+                sent = _send(self._world, self._handle, address, n, flags)
+        return sent
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send everything; the timeout is for the whole call."""
+        _keep, address, n = locate(data)
+        if flags.__class__ is not int:
+            flags = c_int(flags)
+        sent = _send(self._world, self._handle, address, n, flags)
+        if sent == n:
+            return
+        patience = self._patience
+        deadline = self._stack._now() + patience if patience > 0 else 0
+        real_time = self._stack.clock is None and not flags & MSG_DONTWAIT
+        done = 0
+        while True:
+            if sent >= 0:
+                done += sent
+                if done >= n:
+                    return
+                if real_time and (deadline or (patience < 0 and not self._description.send_timeout)):
+                    done += _send_all(self._world, self._handle, address + done, n - done, flags, deadline or NEVER)
+                    if done >= n:
+                        return
+            else:
+                deadline = self._await(sent, POLLOUT, deadline, flags)
+            sent = _send(self._world, self._handle, address + done, n - done, flags)
+
+    def sendto(self, data: Any, *arguments: Any) -> int:
+        """sendto(data[, flags], address): send a datagram there."""
+        if len(arguments) == 1:
+            flags, address = 0, arguments[0]
+        elif len(arguments) == 2:
+            flags, address = c_int(arguments[0]), arguments[1]
+        else:
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments) + 1} given)")
+        if self._kind is _TCP:
+            return self.send(data, flags)           # a stream ignores the address, as Linux does
+        try:
+            known = names.KNOWN[self._af].get(address)
+        except TypeError:
+            known = None
+        hi, lo, port, scope = known or names.parse(self._stack, self._af, address, "sendto")
+        _keep, where, n = locate(data)
+        sent = _sendto(self._world, self._handle, where, n, flags, hi, lo, port, scope)
+        deadline = 0
+        while sent < 0:
+            deadline = self._await(sent, POLLOUT, deadline, flags)
+            sent = _sendto(self._world, self._handle, where, n, flags, hi, lo, port, scope)
+        return sent
+
+    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
+        """Send buffers as one message.  Ancillary data is refused: there is none to send yet."""
+        data = b"".join(buffers)
+        flags = c_int(flags)
+        if address is not None:
+            names.parse(self._stack, self._af, address, "sendmsg")
+        for item in ancdata:
+            level, kind, content = item
+            c_int(level), c_int(kind), memoryview(content)
+            raise OSError(EOPNOTSUPP, "no ancillary data is supported")
+        return self.send(data, flags) if address is None else self.sendto(data, flags, address)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send a file opened in binary mode, to its end or `count` bytes: how many were sent."""
+        return self._sendfile_use_send(file, offset, count)
+
+    def _sendfile_use_send(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """os.sendfile would write to the descriptor, which carries nothing."""
+        if "b" not in getattr(file, "mode", "b"):
+            raise ValueError("file should be opened in binary mode")
+        if self._kind is not _TCP:
+            raise ValueError("only SOCK_STREAM type sockets are supported")
+        if count is not None and (not isinstance(count, int) or count <= 0):
+            wrong = ValueError if isinstance(count, int) else TypeError
+            raise wrong(f"count must be a positive integer (got {count!r})")
+        if self._patience == 0:
+            raise ValueError("non-blocking sockets are not supported")
+        if offset:
+            file.seek(offset)
+        total = 0
+        try:
+            while count is None or total < count:
+                piece = file.read(PIECE if count is None else min(PIECE, count - total))
+                if not piece:
+                    break
+                self.sendall(piece)
+                total += len(piece)
+        finally:
+            if total and hasattr(file, "seek"):
+                file.seek(offset + total)
+        return total
+
+    # Receiving
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Up to `bufsize` bytes as soon as there are any; b"" at the end of the stream."""
+        if bufsize.__class__ is not int:
+            bufsize = to_int(bufsize)
+        if bufsize <= 0:
+            if bufsize < 0:
+                raise ValueError("negative buffersize in recv")
+            return b""
+        if flags.__class__ is not int:
+            flags = c_int(flags)
+        if flags & (MSG_WAITALL | MSG_TRUNC):
+            return self._recv_special(bufsize, flags)
+        deadline = 0
+        while True:
+            room = bufsize
+            if bufsize > SMALL:
+                if self._kind is _TCP:
+                    room = min(bufsize, max(_available(self._world, self._handle), SMALL))
+                else:
+                    room = min(bufsize, DATAGRAM)
+            data = new_bytes(room)
+            got = _recv(self._world, self._handle, id(data) + BYTES, room, flags)
+            if got >= 0:
+                return data if got == room else data[:got]
+            deadline = self._await(got, POLLIN, deadline, flags)
+
+    def _recv_special(self, bufsize: int, flags: int) -> bytes:
+        buffer = bytearray(bufsize)
+        got = self.recv_into(buffer, bufsize, flags)
+        return bytes(buffer[:got])
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As `recv`, into a writable buffer: how many bytes."""
+        _keep, address, room = locate_writable(buffer, "recv_into")
+        if nbytes:
+            room = _shorten(nbytes, room, "recv_into")
+        if room == 0:
+            return 0
+        if flags.__class__ is not int:
+            flags = c_int(flags)
+        deadline = 0
+        if flags & MSG_WAITALL and self._kind is _TCP and not flags & MSG_PEEK:
+            return self._recv_all(address, room, flags & ~MSG_WAITALL)
+        flags &= ~MSG_WAITALL
+        while True:
+            got = _recv(self._world, self._handle, address, room, flags)
+            if got >= 0:
+                return got
+            deadline = self._await(got, POLLIN, deadline, flags)
+
+    def _recv_all(self, address: int, room: int, flags: int) -> int:
+        """MSG_WAITALL: all of it, unless the stream ends, fails or a timeout ends the wait."""
+        done = deadline = 0
+        while done < room:
+            got = _recv(self._world, self._handle, address + done, room - done, flags)
+            if got == 0:
+                break
+            if got > 0:
+                done += got
+                continue
+            try:
+                deadline = self._await(got, POLLIN, deadline, flags)
+            except OSError:
+                if done:
+                    break
+                raise
+        return done
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """One datagram and its sender."""
+        if bufsize.__class__ is not int:
+            bufsize = to_int(bufsize)
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        if self._kind is _TCP:
+            return self.recv(bufsize, flags), None
+        flags = c_int(flags) & ~MSG_WAITALL
+        room = min(bufsize, DATAGRAM)
+        data = new_bytes(room)
+        out = bytes(64)
+        got = _recvfrom(self._world, self._handle, id(data) + BYTES, room, flags, id(out) + BYTES)
+        deadline = 0
+        while got < 0:
+            deadline = self._await(got, POLLIN, deadline, flags)
+            got = _recvfrom(self._world, self._handle, id(data) + BYTES, room, flags, id(out) + BYTES)
+        hi, lo, port, scope = _eight(out)[:4]
+        return data if got >= room else data[:got], names.unparse(self._af, hi, lo, port, scope)
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """As `recvfrom`, into a writable buffer: (how many bytes, sender)."""
+        _keep, address, room = locate_writable(buffer, "recvfrom_into")
+        if nbytes:
+            room = _shorten(nbytes, room, "recvfrom_into")
+        if self._kind is _TCP:
+            return self.recv_into(buffer, room, flags), None
+        got, sender, _ = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
+        return got, sender
+
+    def _receive_datagram(self, address: int, room: int, flags: int) -> tuple[int, Any, bool]:
+        """(bytes, sender, whether it was longer than that)."""
+        out = bytes(64)
+        deadline = 0
+        got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
+        while got < 0:
+            deadline = self._await(got, POLLIN, deadline, flags)
+            got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
+        hi, lo, port, scope, length = _eight(out)[:5]
+        return got, names.unparse(self._af, hi, lo, port, scope), length > room
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+        """(data, [], flags, sender): there is no ancillary data yet."""
+        bufsize = to_int(bufsize)
+        if bufsize < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        if to_int(ancbufsize) < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        buffer = bytearray(min(bufsize, DATAGRAM) if self._kind is not _TCP else bufsize)
+        got, _, answer, sender = self.recvmsg_into([buffer], ancbufsize, flags)
+        return bytes(buffer[:got]), [], answer, sender
+
+    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> tuple[int, list[Any], int, Any]:
+        """As `recvmsg`, scattered over buffers."""
+        if to_int(ancbufsize) < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        views = [memoryview(b).cast("B") for b in buffers]
+        if any(view.readonly for view in views):
+            raise TypeError("recvmsg_into() argument 1 must be an iterable of read-write buffers")
+        one = bytearray(sum(v.nbytes for v in views)) if len(views) != 1 else views[0]
+        answer = 0
+        sender = None
+        if self._kind is _TCP:
+            got = self.recv_into(one, 0, flags)
+        else:
+            _keep, address, room = locate_writable(one, "recvmsg_into")
+            got, sender, cut = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
+            answer = MSG_TRUNC if cut else 0
+        if len(views) != 1:
+            start = 0
+            for view in views:
+                piece = memoryview(one)[start:min(start + view.nbytes, got)]
+                view[:len(piece)] = piece
+                start += view.nbytes
+        return got, [], answer, sender
+
+
+def _shorten(nbytes: int, room: int, caller: str) -> int:
+    nbytes = to_int(nbytes)
+    if nbytes < 0:
+        raise ValueError(f"negative buffersize in {caller}")
+    if nbytes > room:
+        raise ValueError("buffer too small for requested bytes")
+    return nbytes or room

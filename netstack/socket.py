@@ -1,0 +1,122 @@
+"""The standard library's `socket` module, on a netstack.Stack.
+
+    import netstack.socket as socket
+
+Every name of the standard module is here.  Those that touch the network work on
+the current stack (`netstack.use`); constants, conversions and what belongs to
+the machine (`gethostname`, AF_UNIX sockets, `socketpair`) are the system's.
+"""
+from __future__ import annotations
+
+import os as _os
+import socket as _real
+from typing import Any as _Any
+
+from . import dialing as _dialing
+from . import names as _names
+from .choice import current as _current
+from .description import OURS as _OURS
+from .sockbase import getdefaulttimeout as getdefaulttimeout
+from .sockbase import setdefaulttimeout as setdefaulttimeout
+from .sockobject import socket
+
+__all__ = [name for name in _real.__all__ if name not in ("CAPI", "sethostname")]
+
+globals().update({name: getattr(_real, name) for name in dir(_real)       # every constant that this Python has
+                  if name not in globals() and not name.startswith("__") and name not in ("CAPI", "sethostname")})
+
+SocketType = socket
+
+
+def create_connection(address: tuple[str | None, int | str], timeout: _Any = _dialing.DEFAULT_TIMEOUT,
+                      source_address: _Any = None, *, all_errors: bool = False) -> socket:
+    """Connect to (host, port), trying each of the host's addresses; see `socket.create_connection`."""
+    return _dialing.create_connection(socket, getaddrinfo, address, timeout, source_address, all_errors)
+
+
+def create_server(address: _Any, *, family: int = _real.AF_INET, backlog: int | None = None,
+                  reuse_port: bool = False, dualstack_ipv6: bool = False) -> socket:
+    """A TCP socket that listens on an address; see `socket.create_server`."""
+    return _dialing.create_server(socket, address, family, backlog, reuse_port, dualstack_ipv6)
+
+
+def has_dualstack_ipv6() -> bool:
+    """True: an AF_INET6 socket without IPV6_V6ONLY serves IPv4 too."""
+    return True
+
+
+def fromfd(fd: int, family: int, type: int, proto: int = 0) -> _Any:
+    """Another object for the socket whose `fileno` this is; a descriptor that is not ours is the system's."""
+    if _OURS.get(fd) is None:
+        return _real.fromfd(fd, family, type, proto)
+    return socket(fileno=fd)
+
+
+def close(fd: int) -> None:
+    """Close a socket by its descriptor, whatever objects there are for it."""
+    ours = _OURS.get(fd)
+    if ours is None:
+        _os.close(fd)
+    else:
+        ours.close()
+
+
+# Names and addresses
+
+def getaddrinfo(host: _Any, port: _Any, family: int = 0, type: int = 0, proto: int = 0,
+                flags: int = 0) -> list[_Any]:
+    """Numeric hosts, localhost and None; see `socket.getaddrinfo`."""
+    return _names.getaddrinfo(_current(), host, port, family, type, proto, flags)
+
+
+def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:
+    """(host, service) of a socket address; the host as a number, but for localhost."""
+    return _names.getnameinfo(_current(), sockaddr, flags)
+
+
+def gethostbyname(hostname: str, /) -> str:
+    """The IPv4 address of a numeric host or localhost."""
+    return str(getaddrinfo(hostname or "0.0.0.0", None, _real.AF_INET, _real.SOCK_STREAM)[0][4][0])
+
+
+def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:
+    """(name, aliases, addresses) of a numeric host or localhost."""
+    return hostname, [], [gethostbyname(hostname)]
+
+
+def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
+    """(name, aliases, addresses): localhost, or herror."""
+    return _names.gethostbyaddr(_current(), ip_address)
+
+
+def getfqdn(name: str = "") -> str:
+    """The name itself: there is nobody to ask for a better one.  Empty or 0.0.0.0: this machine's."""
+    name = name.strip()
+    if not name or name in ("0.0.0.0", "::"):
+        name = _real.gethostname()
+    try:
+        return gethostbyaddr(name)[0]
+    except OSError:
+        return name
+
+
+# Interfaces: the stack's, not the machine's
+
+def if_nameindex() -> list[tuple[int, str]]:
+    """(index, name) of every interface of the stack."""
+    return _current().if_nameindex()
+
+
+def if_nametoindex(if_name: str, /) -> int:
+    """The index of an interface of the stack."""
+    return _current().if_nametoindex(if_name)
+
+
+def if_indextoname(if_index: int, /) -> str:
+    """The name of an interface of the stack."""
+    return _current().if_indextoname(if_index)
+
+
+def __getattr__(name: str) -> _Any:
+    """For type checkers: the names that the standard module has, and a Python version may add."""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

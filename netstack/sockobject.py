@@ -1,0 +1,298 @@
+"""The socket object: opening, naming, connecting and closing.  `sockbase` and `sockdata` have the rest.
+
+The methods and their exceptions are those of `socket.socket` of the standard
+library.  Python does here what is not per byte; the engine does the rest, over
+a handle.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket as real
+import struct
+import sys
+import warnings
+from builtins import type as _class
+from errno import EAGAIN, EALREADY, EBADF, EDEADLK, EINPROGRESS, EINTR, EINVAL, EISCONN, EOPNOTSUPP, ESHUTDOWN
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import entry, names, sockopt
+from .buffers import BYTES
+from .description import OURS, Description
+from .endpoint import POLLIN, POLLOUT
+from .sockbase import AF_INET, AF_INET6, NEVER, c_int
+from .sockdata import Transfer
+
+if TYPE_CHECKING:
+    from .stack import Stack
+
+S = TypeVar("S", bound="socket")
+
+SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
+BIND_TO_INDEX = int(real.SOL_SOCKET) << 16 | sockopt.SO_BINDTOIFINDEX
+
+_four = struct.Struct("4q").unpack
+
+
+class socket(Transfer):
+    """A TCP, UDP or ICMP echo socket of a netstack.Stack; see `socket.socket` of the standard library."""
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Other families than AF_INET and AF_INET6, and descriptors that are not ours, are the system's sockets."""
+        if cls is socket and (args or kwargs):
+            arguments = dict(zip(("family", "type", "proto", "fileno"), args, strict=False), **kwargs)
+            family, fileno = arguments.get("family", -1), arguments.get("fileno")
+            if (OURS.get(fileno) is None) if fileno is not None else family not in (-1, AF_INET, AF_INET6):
+                return real.socket(*args, **kwargs)
+        return object.__new__(cls)
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        self._handle = 0
+        self._closed = False
+        if fileno is not None:
+            description = OURS.get(fileno)
+            if description is None:
+                raise OSError(EBADF, "not the descriptor of a netstack socket")
+            self._share(description)
+        else:
+            from .choice import current
+            self._open(current(), family, type, proto)
+
+    @classmethod
+    def _on(cls: _class[S], stack: Stack, family: int, type: int, proto: int) -> S:
+        """A new socket on a given stack."""
+        self: S = object.__new__(cls)
+        self._handle = 0
+        self._closed = False
+        self._open(stack, family, type, proto)
+        return self
+
+    # Naming and connecting
+
+    def bind(self, address: Any, /) -> None:
+        """Take a local address: (host, port), for AF_INET6 (host, port[, flowinfo[, scope id]])."""
+        hi, lo, port, scope = names.parse(self._stack, self._af, address, "bind")
+        if scope and entry.set_option(self._world, self._handle, BIND_TO_INDEX, scope) < 0:
+            raise OSError(EINVAL, os.strerror(EINVAL))
+        r = entry.bind(self._world, self._handle, hi, lo, port)
+        if r < 0:
+            raise self._error(r)
+
+    def listen(self, backlog: int | None = None, /) -> None:
+        """Accept connections from now on; so many may wait for `accept`."""
+        backlog = min(int(real.SOMAXCONN), 128) if backlog is None else c_int(backlog)
+        r = entry.listen(self._world, self._handle, max(0, backlog))
+        if r < 0:
+            raise self._error(r)
+
+    def accept(self) -> tuple[socket, Any]:
+        """Wait for a connection: (a socket for it, the peer's address)."""
+        handle = entry.accept(self._world, self._handle)
+        deadline = 0
+        while handle < 0:
+            deadline = self._await(handle, POLLIN, deadline)
+            handle = entry.accept(self._world, self._handle)
+        mine = self._description
+        description = Description(self._stack, handle, mine.family, mine.type, mine.protocol)
+        description.linger = mine.linger
+        description.receive_timeout = mine.receive_timeout
+        description.send_timeout = mine.send_timeout
+        conn: socket = object.__new__(socket)
+        conn._adopt(description)
+        out = bytes(32)
+        if entry.peer(self._world, handle, id(out) + BYTES) < 0:
+            return conn, names.unparse(self._af, 0, 0, 0, 0)        # reset already
+        return conn, names.unparse(self._af, *_four(out))
+
+    def connect(self, address: Any, /) -> None:
+        """Connect to an address; a datagram socket only notes it."""
+        r = self._connect(address)
+        if r == -EAGAIN:
+            raise TimeoutError("timed out")
+        if r < 0:
+            raise self._error(r)
+
+    def connect_ex(self, address: Any, /) -> int:
+        """As `connect`, but an error of the network is returned: its errno, or 0."""
+        r = self._connect(address)
+        if r in (-EBADF, -ESHUTDOWN, -EDEADLK):
+            return self._error(r).errno or EBADF
+        return -r
+
+    def _connect(self, address: Any) -> int:
+        """0 or -errno; -EAGAIN: the timeout is over."""
+        hi, lo, port, scope = names.parse(self._stack, self._af, address, "connect")
+        r = int(entry.connect(self._world, self._handle, hi, lo, port, scope))
+        patience = self._patience
+        if patience == 0 or not (r == -EINPROGRESS or (r == -EALREADY and patience < 0)):
+            return r
+        limit = patience if patience > 0 else self._description.send_timeout
+        deadline = self._stack._now() + limit if limit else NEVER
+        wait = self._stack._wait
+        while (r := wait(self._world, self._handle, POLLOUT, deadline)) == -EINTR:
+            pass
+        if r == 0:
+            return -EAGAIN if patience > 0 else -EINPROGRESS
+        if r < 0:
+            return int(r)
+        r = int(entry.get_option(self._world, self._handle, SO_ERROR))
+        return 0 if r == EISCONN else -abs(r)
+
+    def getsockname(self) -> Any:
+        """Our address."""
+        out = bytes(32)
+        r = entry.local(self._world, self._handle, id(out) + BYTES)
+        if r < 0:
+            raise self._error(r)
+        return names.unparse(self._af, *_four(out))
+
+    def getpeername(self) -> Any:
+        """The peer's address."""
+        out = bytes(32)
+        r = entry.peer(self._world, self._handle, id(out) + BYTES)
+        if r < 0:
+            raise self._error(r)
+        return names.unparse(self._af, *_four(out))
+
+    # Life
+
+    def fileno(self) -> int:
+        """A descriptor for select, poll and epoll, kept in step with the socket; -1 once closed.
+
+        Nothing can be read from it or written to it.
+        """
+        if self._handle == 0:
+            return -1
+        if self._own_fd < 0:
+            description = self._description
+            fd = description.descriptor()
+            if fd >= 0 and description.references > 1:
+                fd = os.dup(fd)
+                OURS[fd] = description
+            self._own_fd = fd
+        return self._own_fd
+
+    def makefile(self, mode: str = "r", buffering: int | None = None, *, encoding: str | None = None,
+                 errors: str | None = None, newline: str | None = None) -> Any:
+        """A file object on the socket, which stays open until the file is closed too."""
+        if not set(mode) <= {"r", "w", "b"}:
+            raise ValueError(f"invalid mode {mode!r} (only r, w, b allowed)")
+        writing = "w" in mode
+        reading = "r" in mode or not writing
+        rawmode: Any = ("r" if reading else "") + ("w" if writing else "")
+        raw = real.SocketIO(self, rawmode)  # type: ignore[arg-type]
+        self._io_refs += 1
+        if buffering is None or buffering < 0:
+            buffering = io.DEFAULT_BUFFER_SIZE
+        if buffering == 0:
+            if "b" not in mode:
+                raise ValueError("unbuffered streams must be binary")
+            return raw
+        buffer: Any
+        if reading and writing:
+            buffer = io.BufferedRWPair(raw, raw, buffering)
+        elif reading:
+            buffer = io.BufferedReader(raw, buffering)
+        else:
+            buffer = io.BufferedWriter(raw, buffering)
+        if "b" in mode:
+            return buffer
+        text: Any = io.TextIOWrapper(buffer, encoding, errors, newline)
+        text.mode = mode
+        return text
+
+    def _decref_socketios(self) -> None:
+        """A file on this socket was closed (SocketIO calls it)."""
+        if self._io_refs > 0:
+            self._io_refs -= 1
+        if self._closed:
+            self.close()
+
+    def shutdown(self, how: int, /) -> None:
+        """Close one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR."""
+        how = c_int(how)
+        if how not in (0, 1, 2):
+            raise OSError(EINVAL, os.strerror(EINVAL))
+        r = entry.shutdown(self._world, self._handle, how)
+        if r < 0:
+            raise self._error(r)
+
+    def close(self) -> None:
+        """Close; calls of other threads on this socket end with EBADF.  Files made from it keep it open."""
+        self._closed = True
+        if self._io_refs <= 0:
+            self._real_close()
+
+    def _real_close(self) -> None:
+        handle, self._handle = self._handle, 0
+        if handle:
+            fd, self._own_fd = self._own_fd, -1
+            if fd >= 0 and fd != self._description.user_end and OURS.get(fd) is self._description:
+                del OURS[fd]        # a copy of this object's own
+                os.close(fd)
+            self._description.release()
+
+    def detach(self) -> int:
+        """Always an error while the socket is open: no descriptor carries its bytes.
+
+        A descriptor that `fileno` gave out is the caller's from then on, who may have taken it over already
+        (ssl.SSLContext.wrap_socket does; it cannot work with such a socket, ssl.MemoryBIO and asyncio can).
+        """
+        if self._handle == 0:
+            return -1
+        self._own_fd = -1
+        self._description.forget_descriptor(give_away=True)
+        raise OSError(EOPNOTSUPP, "a netstack socket has no descriptor that carries its bytes: it cannot be detached "
+                                  "(for TLS use ssl.MemoryBIO or asyncio)")
+
+    def dup(self: S) -> S:
+        """Another object for the same socket."""
+        if self._handle == 0:
+            raise self._error(-EBADF)
+        made: S = object.__new__(type(self))
+        made._share(self._description)
+        made.settimeout(self._timeout)
+        return made
+
+    def get_inheritable(self) -> bool:
+        """False: a stack lives in one process."""
+        return False
+
+    def set_inheritable(self, inheritable: bool, /) -> None:
+        """Only False is possible: a stack lives in one process."""
+        if inheritable:
+            raise OSError(EOPNOTSUPP, "another process cannot use a netstack socket")
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self._closed:
+            self.close()
+
+    def __repr__(self) -> str:
+        cls = self.__class__
+        closed = getattr(self, "_closed", True)
+        fd = str(self._own_fd) if getattr(self, "_own_fd", -1) >= 0 else ("-1" if closed else "lazy")
+        s = (f"<{cls.__module__}.{cls.__qualname__}{' [closed]' if closed else ''} fd={fd}, "
+             f"family={getattr(self, 'family', '?')}, type={getattr(self, 'type', '?')}, "
+             f"proto={getattr(self, 'proto', '?')}")
+        if not closed:
+            for label, ask in (("laddr", self.getsockname), ("raddr", self.getpeername)):
+                with contextlib.suppress(OSError):
+                    s += f", {label}={ask()}"
+        return s + ">"
+
+    def __getstate__(self) -> Any:
+        raise TypeError(f"cannot pickle {self.__class__.__name__!r} object")
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0) and not sys.is_finalizing():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self._real_close()
+
+
+socket.__module__ = "netstack.socket"

@@ -1,0 +1,247 @@
+"""Socket options: one table of what `setsockopt` and `getsockopt` know, and what each does.
+
+socket(7), tcp(7), ip(7), ipv6(7).  Numbers and meanings are Linux's.  What is
+not in the table is ENOPROTOOPT: nothing is accepted and then ignored.
+"""
+from __future__ import annotations
+
+import socket as real
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from errno import EINVAL, ENODEV, ENOENT, ENOPROTOOPT
+from operator import index as to_int
+from typing import TYPE_CHECKING, Any
+
+from . import entry
+from .endpoint import Kind
+
+if TYPE_CHECKING:
+    from .sockbase import Base
+
+SECOND = 1_000_000_000
+LARGEST_RESULT = 1024       # bytes: CPython's limit on buflen
+
+# Options that Python's socket module has no name for, or only newer ones have
+SO_BINDTOIFINDEX = 62
+IP_MTU = 14
+IP_MTU_DISCOVER = 10
+TCP_USER_TIMEOUT = 18
+IPV6_MTU_DISCOVER = 23
+
+
+class Form(Enum):
+    """How a value is written, and who keeps it."""
+
+    INT = "an int, kept by the engine"
+    FLAG = "0 or 1, kept by the engine"
+    SIZE = "bytes; twice the number that was set is read (socket(7)), kept by the engine"
+    LINGER = "struct linger: on or off, seconds"
+    TIMEVAL = "struct timeval; kept here, for calls that block"
+    DEVICE = "the name of an interface"
+    ALGORITHM = "the name of a congestion control"
+    FAMILY = "the socket's family"
+    TYPE = "the socket's type"
+    PROTOCOL = "the socket's protocol"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option."""
+
+    form: Form
+    meaning: str
+    writable: bool = True
+    kinds: frozenset[Kind] = frozenset((Kind.TCP, Kind.UDP, Kind.PING))
+    six: bool = False           # for AF_INET6 sockets only
+    narrow: bool = False        # one byte is enough (ip(7))
+
+
+_TCP = frozenset((Kind.TCP,))
+_SOCKET, _STREAM, _IP, _IP6 = int(real.SOL_SOCKET), int(real.IPPROTO_TCP), int(real.IPPROTO_IP), int(real.IPPROTO_IPV6)
+
+OPTIONS: dict[tuple[int, int], Option] = {
+    (_SOCKET, real.SO_REUSEADDR): Option(Form.FLAG, "a port whose connections are in TIME-WAIT may be bound"),
+    (_SOCKET, real.SO_REUSEPORT): Option(Form.FLAG, "several sockets that all ask for it may bind one port"),
+    (_SOCKET, real.SO_KEEPALIVE): Option(Form.FLAG, "probe an idle connection (RFC 9293 3.8.4)"),
+    (_SOCKET, real.SO_BROADCAST): Option(Form.FLAG, "may send to broadcast addresses"),
+    (_SOCKET, real.SO_OOBINLINE): Option(Form.FLAG, "urgent data stays in the stream", kinds=_TCP),
+    (_SOCKET, real.SO_LINGER): Option(Form.LINGER, "how long close waits for data to be acknowledged; 0 s resets"),
+    (_SOCKET, real.SO_RCVBUF): Option(Form.SIZE, "receive buffer"),
+    (_SOCKET, real.SO_SNDBUF): Option(Form.SIZE, "send buffer"),
+    (_SOCKET, real.SO_RCVLOWAT): Option(Form.INT, "bytes that make a stream readable"),
+    (_SOCKET, real.SO_RCVTIMEO): Option(Form.TIMEVAL, "how long a blocking receive or accept waits"),
+    (_SOCKET, real.SO_SNDTIMEO): Option(Form.TIMEVAL, "how long a blocking send or connect waits"),
+    (_SOCKET, real.SO_ERROR): Option(Form.INT, "the pending error, which reading clears", writable=False),
+    (_SOCKET, real.SO_ACCEPTCONN): Option(Form.FLAG, "whether it listens", writable=False),
+    (_SOCKET, real.SO_TYPE): Option(Form.TYPE, "SOCK_STREAM or SOCK_DGRAM", writable=False),
+    (_SOCKET, real.SO_DOMAIN): Option(Form.FAMILY, "AF_INET or AF_INET6", writable=False),
+    (_SOCKET, real.SO_PROTOCOL): Option(Form.PROTOCOL, "IPPROTO_TCP ...", writable=False),
+    (_SOCKET, real.SO_BINDTODEVICE): Option(Form.DEVICE, "only through this interface"),
+    (_SOCKET, SO_BINDTOIFINDEX): Option(Form.INT, "the same, by its index"),
+    (_STREAM, real.TCP_NODELAY): Option(Form.FLAG, "small segments go at once: no Nagle (RFC 9293 3.7.4)", kinds=_TCP),
+    (_STREAM, real.TCP_CORK): Option(Form.FLAG, "send full segments only, for 200 ms at most", kinds=_TCP),
+    (_STREAM, real.TCP_MAXSEG): Option(Form.INT, "largest segment, bytes", kinds=_TCP),
+    (_STREAM, real.TCP_KEEPIDLE): Option(Form.INT, "seconds of silence before the first probe", kinds=_TCP),
+    (_STREAM, real.TCP_KEEPINTVL): Option(Form.INT, "seconds between probes", kinds=_TCP),
+    (_STREAM, real.TCP_KEEPCNT): Option(Form.INT, "probes without an answer that end the connection", kinds=_TCP),
+    (_STREAM, TCP_USER_TIMEOUT): Option(Form.INT, "milliseconds that data may stay unacknowledged (RFC 5482)",
+                                        kinds=_TCP),
+    (_STREAM, real.TCP_SYNCNT): Option(Form.INT, "SYNs sent again before connect gives up", kinds=_TCP),
+    (_STREAM, real.TCP_QUICKACK): Option(Form.FLAG, "acknowledge at once", kinds=_TCP),
+    (_STREAM, getattr(real, "TCP_CONGESTION", 13)): Option(Form.ALGORITHM, "congestion control: reno", kinds=_TCP),
+    (_IP, real.IP_TTL): Option(Form.INT, "time to live; -1: the stack's default", narrow=True),
+    (_IP, real.IP_TOS): Option(Form.INT, "type of service", narrow=True),
+    (_IP, IP_MTU): Option(Form.INT, "MTU of the path, once connected", writable=False, narrow=True),
+    (_IP, IP_MTU_DISCOVER): Option(Form.INT, "IP_PMTUDISC_*: whether packets carry DF", narrow=True),
+    (_IP6, real.IPV6_V6ONLY): Option(Form.FLAG, "no IPv4 through v4-mapped addresses (RFC 3493 5.3)", six=True),
+    (_IP6, real.IPV6_UNICAST_HOPS): Option(Form.INT, "hop limit; -1: the stack's default", six=True),
+    (_IP6, real.IPV6_TCLASS): Option(Form.INT, "traffic class", six=True),
+    (_IP6, IPV6_MTU_DISCOVER): Option(Form.INT, "IPV6_PMTUDISC_*", six=True),
+}
+
+ALGORITHMS = (b"reno",)
+
+_int = struct.Struct("i")
+_linger = struct.Struct("ii")
+_timeval = struct.Struct("qq")
+_NAME = 16                      # bytes of an interface's or algorithm's name, as Linux pads it
+
+
+def _find(sock: Base, level: int, name: int, writing: bool) -> Option:
+    option = OPTIONS.get((level, name))
+    if option is None or (writing and not option.writable) or sock._kind not in option.kinds or (
+            option.six and sock._af != real.AF_INET6):
+        raise OSError(ENOPROTOOPT, "Protocol not available")
+    return option
+
+
+def _invalid() -> OSError:
+    return OSError(EINVAL, "Invalid argument")
+
+
+# Setting
+
+def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
+    """`setsockopt` with three arguments: value is an int, or the bytes of the C type."""
+    level, name = int(to_int(level)), int(to_int(name))
+    if not isinstance(value, int):
+        try:
+            value = bytes(memoryview(value))
+        except TypeError:
+            raise TypeError(f"a bytes-like object is required, not '{type(value).__name__}'") from None
+    elif not -1 << 31 <= value < 1 << 32:
+        raise TypeError("a bytes-like object is required, not 'int'")       # what CPython says of too large a number
+    option = _find(sock, level, name, True)
+    if option.form is Form.LINGER:
+        on, seconds = _unpack(_linger, value)
+        if sock._kind is Kind.TCP:
+            _engine_set(sock, level, name, max(0, seconds) if on else -1)
+        sock._description.linger = max(0, seconds) if on else -1
+    elif option.form is Form.TIMEVAL:
+        _set_timeout(sock, name, value)
+    elif option.form is Form.DEVICE:
+        _engine_set(sock, _SOCKET, SO_BINDTOIFINDEX, _interface(sock, value))
+    elif option.form is Form.ALGORITHM:
+        if not isinstance(value, bytes):
+            raise _invalid()
+        if value.rstrip(b"\0") not in ALGORITHMS:
+            raise OSError(ENOENT, f"no congestion control {value.rstrip(bytes(1)).decode('latin-1')!r}; "
+                                  f"there is {', '.join(a.decode() for a in ALGORITHMS)}")
+    else:
+        number = _number(value, option.narrow)
+        if option.form is Form.FLAG:
+            number = 1 if number else 0
+        elif option.form is Form.SIZE:
+            number = min(max(number, 0), (1 << 30) - 1)
+        _engine_set(sock, level, name, number)
+
+
+def _unpack(form: struct.Struct, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, bytes) or len(value) < form.size:
+        raise _invalid()
+    return form.unpack_from(value)
+
+
+def _number(value: int | bytes, narrow: bool) -> int:
+    if isinstance(value, bytes):
+        if len(value) >= _int.size:
+            return int(_int.unpack_from(value)[0])
+        if narrow and value:
+            return value[0]
+        raise _invalid()
+    return int(value)
+
+
+def _set_timeout(sock: Base, name: int, value: Any) -> None:
+    seconds, microseconds = _unpack(_timeval, value)
+    if not 0 <= microseconds < 1_000_000:
+        raise OSError(33, "Numerical argument out of domain")       # EDOM
+    duration = max(0, seconds * SECOND + microseconds * 1000)       # 0: no limit; Linux takes < 0 for "at once"
+    if name == real.SO_RCVTIMEO:
+        sock._description.receive_timeout = duration
+    else:
+        sock._description.send_timeout = duration
+
+
+def _interface(sock: Base, value: Any) -> int:
+    if not isinstance(value, bytes):
+        raise _invalid()
+    name = value.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    if not name:
+        return 0
+    try:
+        return sock._stack.if_nametoindex(name)
+    except OSError:
+        raise OSError(ENODEV, f"no interface {name!r}") from None
+
+
+def _engine_set(sock: Base, level: int, name: int, value: int) -> None:
+    r = entry.set_option(sock._world, sock._handle, level << 16 | name, value)
+    if r < 0:
+        raise sock._error(r)
+
+
+# Reading
+
+def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | bytes:
+    """`getsockopt`: an int, or with buflen the first bytes of the C type."""
+    level, name, buflen = int(to_int(level)), int(to_int(name)), int(to_int(buflen))
+    if not 0 <= buflen <= LARGEST_RESULT:
+        raise OSError("getsockopt buflen out of range")
+    option = _find(sock, level, name, False)
+    form = option.form
+    if form is Form.LINGER:
+        seconds = sock._description.linger
+        return _result(_linger.pack(seconds >= 0, max(0, seconds)), buflen)
+    if form is Form.TIMEVAL:
+        d = sock._description
+        duration = d.receive_timeout if name == real.SO_RCVTIMEO else d.send_timeout
+        return _result(_timeval.pack(duration // SECOND, duration % SECOND // 1000), buflen)
+    if form is Form.DEVICE:
+        index = _engine_get(sock, _SOCKET, SO_BINDTOIFINDEX)
+        return _result(sock._stack.if_indextoname(index).encode() + b"\0" if index else b"", buflen)
+    if form is Form.ALGORITHM:
+        return _result(ALGORITHMS[0].ljust(_NAME, b"\0"), buflen)
+    if form is Form.TYPE:
+        value = int(sock.type)
+    elif form is Form.FAMILY:
+        value = int(sock.family)
+    elif form is Form.PROTOCOL:
+        value = sock._protocol
+    else:
+        value = _engine_get(sock, level, name)
+    return value if buflen == 0 else _int.pack(value)[:buflen]
+
+
+def _result(value: bytes, buflen: int) -> int | bytes:
+    if buflen:
+        return value[:buflen]
+    return int(_int.unpack_from(value.ljust(_int.size, b"\0"))[0])
+
+
+def _engine_get(sock: Base, level: int, name: int) -> int:
+    r = entry.get_option(sock._world, sock._handle, level << 16 | name)
+    if r < 0:
+        raise sock._error(r)
+    return int(r)
