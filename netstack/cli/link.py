@@ -1,0 +1,150 @@
+"""The options that say which link a command uses, and the stack made from them."""
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..stack import Stack
+
+    Text = click.ParamType[str]
+else:
+    Text = click.ParamType      # older versions of click know no [str]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+READY = 5.0                             # seconds that the check for duplicate addresses may take
+FINISH = 5.0                            # seconds for the last data
+SENDING = ("FIN-WAIT-1", "CLOSING", "LAST-ACK")     # closed here, not all acknowledged yet
+MTU_LEAST, MTU_MOST = 68, 65535         # RFC 791; the largest IP packet
+MTU_LEAST_IPV6 = 1280                   # RFC 8200 5
+
+
+class Address(Text):
+    """An interface address with its prefix length, such as 10.0.0.2/24."""
+
+    name = "CIDR"
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        example = "10.0.0.2/24" if self.version == 4 else "fd00::2/64"
+        kind = ipaddress.IPv4Interface if self.version == 4 else ipaddress.IPv6Interface
+        if "/" not in str(value):
+            self.fail(f"{value!r} has no prefix length; an example: {example}", param, ctx)
+        try:
+            return str(kind(value))
+        except ValueError:
+            self.fail(f"{value!r} is not an IPv{self.version} address with a prefix length; an example: {example}",
+                      param, ctx)
+
+
+class Host(Text):
+    """One IP address."""
+
+    name = "IP"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(ipaddress.ip_address(str(value)))
+        except ValueError:
+            self.fail(f"{value!r} is not an IP address", param, ctx)
+
+
+@dataclass
+class Link:
+    """What the options said."""
+
+    tap: str | None = None
+    ip: str | None = None
+    ip6: str | None = None
+    gateway: str | None = None
+    mtu: int | None = None
+    offload: bool | None = None
+    pcap: str | None = None
+
+
+def link_options(function: F) -> F:
+    """Add the link options to a command; it gets one argument, `link`."""
+    @wraps(function)
+    def gather(**values: Any) -> Any:
+        link = Link(**{name: values.pop(name) for name in Link.__dataclass_fields__})
+        _check(link)
+        return function(link=link, **values)
+
+    decorated: Any = gather
+    for option in reversed([
+        click.option("--tap", metavar="NAME", help="The TAP device; made if it does not exist."),
+        click.option("--ip", type=Address(4), help="Our IPv4 address, such as 10.0.0.2/24."),
+        click.option("--ip6", type=Address(6), help="Our IPv6 address, such as fd00::2/64."),
+        click.option("--gateway", type=Host(), help="The default router."),
+        click.option("--mtu", type=click.IntRange(MTU_LEAST, MTU_MOST),
+                     help="Largest IP packet, bytes [the device's]."),
+        click.option("--offload/--no-offload", default=None, help="Let the device segment and sum for us."),
+        click.option("--pcap", type=click.Path(dir_okay=False), metavar="FILE",
+                     help="Record every frame, for Wireshark (pcapng)."),
+    ]):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def _check(link: Link) -> None:
+    given = [f"--{name}" for name in ("ip", "ip6", "gateway", "mtu") if getattr(link, name) is not None]
+    if link.tap is None and given:
+        raise click.UsageError(f"{', '.join(given)} without --tap: there is no link to give it to.")
+    if link.tap is not None and link.ip is None and link.ip6 is None:
+        raise click.UsageError("--tap needs an address: --ip or --ip6 (or both).")
+    if link.tap is not None and not 0 < len(link.tap.encode()) < 16:
+        raise click.UsageError("the name of a TAP has 1 to 15 bytes.")
+    if link.ip6 is not None and link.mtu is not None and link.mtu < MTU_LEAST_IPV6:
+        raise click.UsageError(f"IPv6 needs an MTU of at least {MTU_LEAST_IPV6} (RFC 8200).")
+    if link.offload:
+        click.echo("netstack: --offload is not there yet; going on with plain frames.", err=True)
+
+
+@contextmanager
+def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
+    """The stack that the options describe.  What is missing ends the command with a message."""
+    if need_link and link.tap is None:
+        raise click.UsageError("which link?  Give --tap NAME and --ip CIDR.")
+    from .. import Stack
+    from ..drivers import Tap
+    from ..warm import ensure_compiled
+
+    ensure_compiled()
+    with Stack() as stack:
+        if link.pcap is not None:
+            try:
+                stack.capture(link.pcap)
+            except OSError as error:
+                refuse(f"cannot write {link.pcap}: {error.strerror}")
+        if link.tap is not None:
+            given = {name: getattr(link, name) for name in ("ip", "ip6", "gateway", "mtu")}
+            try:
+                interface = stack.attach(Tap(link.tap), **{k: v for k, v in given.items() if v is not None})
+            except OSError as error:
+                refuse(str(error.strerror or error))
+            except ValueError as error:
+                refuse(str(error), 2)
+            if link.ip6 is not None:        # nobody else has it, we hope: asking takes a second (RFC 4862 5.4)
+                stack.wait_for(lambda: interface.is_ready, READY)
+        yield stack
+
+
+def finish(stack: Stack) -> None:
+    """Wait, some seconds at most, until what closed sockets still had to send has arrived."""
+    stack.wait_for(lambda: not any(c.state in SENDING for c in stack.connections()), FINISH)
+
+
+def refuse(message: str, status: int = 1) -> NoReturn:
+    """End the command with a message and no traceback."""
+    click.echo(f"netstack: {message}", err=True)
+    sys.exit(status)

@@ -1,0 +1,86 @@
+"""`netstack serve`: the small servers on a TAP, until a signal."""
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import click
+
+from .link import Link, link_options, opened, refuse
+
+HTTP = 80
+
+
+@click.command()
+@link_options
+@click.option("--http", type=click.Path(exists=True, file_okay=False), metavar="DIR",
+              help="Also serve the files of DIR on port 80.")
+def command(link: Link, http: str | None) -> None:
+    """Serve echo (7), discard (9), daytime (13) and chargen (19) over TCP and UDP.
+
+    Prints READY when it does, and ends at SIGINT or SIGTERM.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    allow_descriptors()
+    with opened(link, need_link=True) as stack:
+        from ..services.small import SmallServers
+
+        try:
+            with SmallServers(stack), web(stack, http):
+                click.echo("READY")
+                stopping.wait()
+        except OSError as error:
+            refuse(f"{error.strerror or error}")
+
+
+def allow_descriptors() -> None:
+    """Raise the soft limit on open files to the hard one: thousands of connections in one selector."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def web(stack: Any, directory: str | None, port: int = HTTP,
+        log: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Python's own http.server with the files of a directory, on the stack; nothing for None."""
+    if directory is None:
+        yield
+        return
+    import netstack
+
+    netstack.use(stack)
+    netstack.patch()
+    import http.server
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:
+            if log is not None:
+                log(format % args)
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6        # and IPv4, as `python -m http.server` does it
+        daemon_threads = True
+
+        def server_bind(self) -> None:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            super().server_bind()
+
+    with Server(("", port), partial(Handler, directory=directory)) as server:
+        thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()

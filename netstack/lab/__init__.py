@@ -1,0 +1,1 @@
+"""Laboratories: networks of stacks, kernels and guests."""

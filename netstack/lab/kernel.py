@@ -1,0 +1,43 @@
+"""The Linux kernel as the other side: its end of a TAP, set up in the namespace of this thread."""
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import time
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+IFA_F_NODAD = 0x02          # if_addr.h: use the address at once
+IFF_LOWER_UP = 0x10000
+PATIENCE = 5.0              # seconds that a link may take to come up
+
+
+def make_tap(name: str, *addresses: str, mtu: int = 1500, queue: int = 1000) -> None:
+    """Create a TAP, give the kernel's end its addresses (CIDR), and bring it up.
+
+    It has a carrier once a program opens it; see `await_carrier`.
+    """
+    with IPRoute() as route:
+        route.link("add", ifname=name, kind="tuntap", mode="tap")
+        index = route.link_lookup(ifname=name)[0]
+        for setting, value in (("accept_dad", 0), ("router_solicitations", 0)):
+            with contextlib.suppress(OSError):      # a kernel without IPv6
+                Path(f"/proc/sys/net/ipv6/conf/{name}/{setting}").write_text(str(value))
+        route.link("set", index=index, mtu=mtu, txqlen=queue, state="up")
+        for text in addresses:
+            address = ipaddress.ip_interface(text)
+            flags = {"flags": IFA_F_NODAD} if address.version == 6 else {}
+            route.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **flags)
+
+
+def await_carrier(name: str) -> None:
+    """Wait until the kernel's end of a TAP sees that a program has opened it.  TimeoutError after some seconds."""
+    deadline = time.monotonic() + PATIENCE
+    with IPRoute() as route:
+        while time.monotonic() < deadline:
+            link = route.get_links(route.link_lookup(ifname=name)[0])[0]
+            if link["flags"] & IFF_LOWER_UP and link.get_attr("IFLA_OPERSTATE") in ("UP", "UNKNOWN"):
+                return
+            time.sleep(0.01)
+    raise TimeoutError(f"{name} has no carrier")

@@ -1,0 +1,1 @@
+"""Looking at what happens: ladder diagrams of captures."""

@@ -1,0 +1,1 @@
+"""Services: ordinary Python over the public sockets."""
