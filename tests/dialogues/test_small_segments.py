@@ -1,0 +1,125 @@
+"""Small segments: Nagle's rule (RFC 9293 3.7.4) in Minshall's form, TCP_NODELAY, TCP_CORK; PSH."""
+from __future__ import annotations
+
+import socket as real
+
+from .link import ACK, FIN, PSH
+
+
+def test_first_small_segment_goes_at_once(each_link):
+    link = each_link
+    conn = link.established()
+    conn.send(b"a")
+    link.expect(ACK, seq=1, data=b"a")
+
+
+def test_second_waits_for_the_ack_of_the_first(link):
+    conn = link.established()
+    conn.send(b"a")
+    link.expect(ACK, data=b"a")
+    conn.send(b"b")
+    conn.send(b"c")
+    link.expect_silence(0.1)
+    link.peer_sends(ACK, ack=2)
+    link.expect(ACK, seq=2, data=b"bc")
+
+
+def test_full_segments_do_not_wait(link):
+    conn = link.established(mss=1000)
+    conn.send(b"a")
+    link.expect(ACK, data=b"a")
+    conn.send(bytes(1500))
+    link.expect(ACK, seq=2, size=1000)
+    link.expect_silence(0.1)
+    link.peer_sends(ACK, ack=2)
+    link.expect(ACK, seq=1002, size=500)
+
+
+def test_small_segment_behind_full_ones_goes_at_once(link):
+    """Minshall: only a small segment that is not acknowledged makes the next one wait."""
+    conn = link.established(mss=1000)
+    conn.send(bytes(2500))
+    link.expect(ACK, size=1000)
+    link.expect(ACK, size=1000)
+    link.expect(ACK, size=500)
+    link.expect_silence()
+
+
+def test_nodelay(link):
+    conn = link.established()
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_NODELAY, 1)
+    for i, letter in enumerate(b"abc"):
+        conn.send(bytes([letter]))
+        link.expect(ACK, seq=1 + i, data=bytes([letter]))
+
+
+def test_nodelay_sends_what_waits(link):
+    conn = link.established()
+    conn.send(b"a")
+    link.expect(ACK, data=b"a")
+    conn.send(b"b")
+    link.expect_silence()
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_NODELAY, 1)
+    link.expect(ACK, data=b"b")
+
+
+def test_cork_keeps_small_segments(link):
+    conn = link.established(mss=1000)
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_CORK, 1)
+    conn.send(bytes(600))
+    link.expect_silence(0.1)
+    conn.send(bytes(600))
+    link.expect(ACK, seq=1, size=1000)
+    link.expect_silence(0.1)
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_CORK, 0)
+    link.expect(ACK, seq=1001, size=200)
+
+
+def test_cork_has_a_ceiling(link):
+    """tcp(7): "there is a 200 millisecond ceiling on the time for which output is corked"."""
+    conn = link.established()
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_CORK, 1)
+    conn.send(b"corked")
+    link.expect(ACK, data=b"corked", after=0.2)
+
+
+def test_cork_has_a_ceiling_whatever_the_peer_sends(link):
+    conn = link.established()
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_CORK, 1)
+    conn.send(b"corked")
+    link.advance(0.1)
+    link.peer_sends(ACK)
+    link.peer_sends(ACK)
+    link.expect(ACK, data=b"corked", after=0.1)
+
+
+def test_fin_is_not_held_back(link):
+    conn = link.established()
+    conn.send(b"a")
+    link.expect(ACK, data=b"a")
+    conn.send(b"b")
+    link.expect_silence()
+    conn.shutdown(real.SHUT_WR)
+    link.expect(FIN | ACK, seq=2, data=b"b")
+
+
+def test_push_on_the_last_segment(link):
+    """3.9.1.2: PSH where the application's data ends (MUST-61)."""
+    conn = link.established(mss=1000)
+    conn.send(bytes(2500))
+    assert [bool(s.flags & PSH) for s in link.drain()] == [False, False, True]
+
+
+def test_nagle_works_again_after_two_gigabytes(link):
+    """SND.SML stays behind for ever when only full segments follow: it must not seem to be ahead."""
+    conn = link.established()
+    conn.send(b"a")
+    link.expect(ACK, data=b"a")
+    link.peer_sends(ACK)
+    for _ in range(2):
+        link.leap(conn, 0x4800_0000)
+        conn.send(bytes(1460))
+        link.expect(ACK, size=1460)
+        link.peer_sends(ACK)
+    conn.send(b"b")
+    link.expect(ACK, data=b"b")
