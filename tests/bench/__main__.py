@@ -1,0 +1,123 @@
+"""Measure, print one table, write JSON."""
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from netstack.lab.namespace import command as in_namespace
+
+from .measure import MEASUREMENTS, Figures, MeasurementError, Target
+from .peers import NETSTACK, allow_descriptors, linux_on_veth, machine, prepare_namespace, stack_on_tap
+
+INSIDE = "NETSTACK_BENCH_INSIDE"
+Results = dict[str, dict[str, Any]]
+
+COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
+    "tcp in": ("into stack\nGbit/s (CPU s/GB)", lambda f: f"{f['gbit_s']:.2f} ({f['cpu_s_per_gb']:.2f})"),
+    "tcp out": ("out of stack\nGbit/s (CPU s/GB)", lambda f: f"{f['gbit_s']:.2f} ({f['cpu_s_per_gb']:.2f})"),
+    "rr 1 cpu": ("request/response 1 CPU\n/s (p50/p99 us)",
+                 lambda f: f"{f['per_s']:,.0f} ({f['p50_us']:.0f}/{f['p99_us']:.0f})"),
+    "rr 2 cpus": ("2 CPUs\n/s (p50/p99 us)", lambda f: f"{f['per_s']:,.0f} ({f['p50_us']:.0f}/{f['p99_us']:.0f})"),
+    "conn/s 1": ("connections/s\n1 at a time", lambda f: f"{f['per_s']:,.0f}"),
+    "conn/s 16": ("connections/s\n16 at a time", lambda f: f"{f['per_s']:,.0f}"),
+    "udp echo": ("UDP echo\n/s (lost)", lambda f: f"{f['per_s']:,.0f} ({f['lost']:.0f})"),
+    "1000 together": ("1,000 together\n/s (p99 ms; served)",
+                      lambda f: f"{f['per_s']:,.0f} ({f['p99_ms']:.1f}; {f['served']:.0f})"),
+    "5000 open": ("5,000 open\nanswered (kB each)", lambda f: f"{f['answered']:,.0f} ({f['kb_each']:.1f})"),
+}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Short and once: a look, not a figure.")
+@click.option("--seconds", default=2.5, show_default=True, help="Of each measurement.")
+@click.option("--repeat", default=3, show_default=True, help="Of which the median is shown.")
+@click.option("--only", multiple=True, type=click.Choice(list(MEASUREMENTS)), help="Just these measurements.")
+@click.option("--no-linux", is_flag=True, help="Without Linux over a veth pair.")
+@click.option("--no-netstack", is_flag=True, help="Without this stack.")
+@click.option("--also", multiple=True, metavar="NAME=COMMAND",
+              help="Another stack; {tap}, {address} and {gateway} in the command are filled in.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write every figure there.")
+def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], no_linux: bool, no_netstack: bool,
+         also: tuple[str, ...], json_path: str | None) -> None:
+    """Measure this stack against the Linux kernel, and Linux against itself in the same run."""
+    if INSIDE not in os.environ:
+        sys.exit(subprocess.call(in_namespace([sys.executable, "-m", "tests.bench", *sys.argv[1:]]),
+                                 env={**os.environ, INSIDE: "1"}))
+    if quick:
+        seconds, repeat = min(seconds, 1.0), 1
+    allow_descriptors()
+    prepare_namespace()
+    chosen = {name: f for name, f in MEASUREMENTS.items() if not only or name in only}
+    peers: list[tuple[str, Callable[[], AbstractContextManager[Target]]]] = []
+    if not no_netstack:
+        peers.append(("netstack, plain TAP", partial(stack_on_tap, "netstack", NETSTACK)))
+    for pair in also:
+        name, _, command = pair.partition("=")
+        peers.append((name, partial(stack_on_tap, name, command)))
+    if not no_linux:
+        peers.append(("Linux, veth", partial(linux_on_veth, "linux", True)))
+        peers.append(("Linux, veth, no offload", partial(linux_on_veth, "linux", False)))
+    console = Console(stderr=True)
+    results: Results = {name: _measure(name, peer, chosen, seconds, repeat, console) for name, peer in peers}
+    _print(results, chosen)
+    if json_path is not None:
+        with open(json_path, "w") as file:
+            json.dump({"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                       "seconds": seconds, "repeat": repeat, "results": results}, file, indent=1)
+            file.write("\n")
+
+
+def _measure(name: str, peer: Callable[[], AbstractContextManager[Target]],
+             chosen: dict[str, Callable[[Target, float], Figures]], seconds: float, repeat: int,
+             console: Console) -> dict[str, Any]:
+    """Everything about one peer; what fails is said, and the next goes on with a fresh server."""
+    results: dict[str, Any] = {}
+    todo = list(chosen)
+    while todo:
+        try:
+            with peer() as target:
+                while todo:
+                    what = todo.pop(0)
+                    with console.status(f"{name}: {what}"):
+                        runs = [chosen[what](target, seconds) for _ in range(repeat)]
+                    results[what] = {"median": {key: statistics.median(run[key] for run in runs) for key in runs[0]},
+                                     "runs": runs}
+        except (MeasurementError, OSError, RuntimeError) as error:
+            console.print(f"{name}: {error}", style="yellow", highlight=False)
+            if isinstance(error, RuntimeError):      # it does not even start
+                break
+            results[what] = {"failed": str(error)}
+    return results
+
+
+def _print(results: Results, chosen: dict[str, Any]) -> None:
+    table = Table(title="median of the runs; the Linux kernel is the other side", show_lines=True)
+    table.add_column("measurement")
+    for name in results:
+        table.add_column(name, justify="right")
+    for what in chosen:
+        heading, show = COLUMNS[what]
+        table.add_row(heading, *(_cell(r.get(what), show) for r in results.values()))
+    Console(width=max(100, Console().width)).print(table)
+
+
+def _cell(result: dict[str, Any] | None, show: Callable[[Figures], str]) -> str:
+    if result is None:
+        return "-"
+    return f"failed: {result['failed']}" if "failed" in result else show(result["median"])
+
+
+if __name__ == "__main__":
+    main()

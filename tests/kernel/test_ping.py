@@ -1,0 +1,61 @@
+"""ICMP echo with Linux, both ways."""
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from netstack.cli.ping import ping
+
+needs_ping = pytest.mark.skipif(shutil.which("ping") is None, reason="ping(8) is not installed")
+
+
+def linux_ping(*words: object) -> str:
+    """ping(8); its last lines."""
+    done = subprocess.run(["ping", "-n", *map(str, words)], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout + done.stderr
+
+
+@needs_ping
+@pytest.mark.parametrize("address", ["ip", "ip6"])
+@pytest.mark.parametrize("size", [0, 56, 1400])
+def test_linux_pings_the_stack(net: Any, address: str, size: int) -> None:
+    said = linux_ping("-c", 3, "-i", 0.01, "-W", 2, "-s", size, getattr(net, address))
+    assert "3 packets transmitted, 3 received, 0% packet loss" in said
+
+
+@needs_ping
+@pytest.mark.parametrize("size", [1473, 8000, 65507])
+def test_linux_pings_in_fragments(net: Any, size: int) -> None:
+    said = linux_ping("-c", 3, "-i", 0.01, "-W", 2, "-s", size, net.ip)
+    assert "3 received, 0% packet loss" in said
+
+
+@needs_ping
+def test_two_hundred_pings(net: Any) -> None:
+    said = linux_ping("-c", 200, "-i", 0.002, "-W", 2, net.ip)
+    assert "200 packets transmitted, 200 received, 0% packet loss" in said
+
+
+@needs_ping
+def test_every_byte_comes_back(net: Any) -> None:
+    said = linux_ping("-c", 2, "-i", 0.01, "-W", 2, "-p", "a55aff00", "-s", 1000, net.ip)
+    assert "2 received" in said
+    assert "wrong data" not in said
+
+
+@pytest.mark.parametrize("address", ["linux", "linux6"])
+def test_the_stack_pings_linux(net: Any, address: str) -> None:
+    said: list[str] = []
+    statistics = ping(net.stack, getattr(net, address), count=3, interval=0.01, wait=2, say=said.append)
+    assert (statistics.sent, statistics.received, statistics.errors) == (3, 3, 0)
+    assert "3 packets transmitted, 3 received, 0% packet loss" in said[-2]
+
+
+def test_nobody_answers(net: Any) -> None:
+    said: list[str] = []
+    statistics = ping(net.stack, "10.0.0.99", count=1, wait=0.3, say=said.append)
+    assert statistics.received == 0
+    assert "100% packet loss" in "\n".join(said)
