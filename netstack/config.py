@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from .tcp import algorithms
+
 SECOND = 1_000_000_000
 MS = 1_000_000
 LARGEST = (1 << 31) - 1
@@ -28,6 +30,7 @@ class Setting:
     least: float = 0
     most: float = LARGEST
     also: tuple[tuple[str, ...], ...] = ()      # (layer, fields...) that keep the same values
+    names: Callable[[], tuple[str, ...]] | None = None      # what the numbers 0, 1 ... are called: the value is a name
 
 
 def _flag(layer: str, field: str, meaning: str) -> Setting:
@@ -75,6 +78,15 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_sack": _flag("tcp", "tcp_sack", "offer selective acknowledgments (RFC 2018)"),
     _V4 + "tcp_timestamps": _count("tcp", "tcp_timestamps", "offer timestamps (RFC 7323)", 0, 2),
     _V4 + "tcp_window_scaling": _flag("tcp", "tcp_window_scaling", "offer window scaling (RFC 7323)"),
+    _V4 + "tcp_congestion_control": Setting("tcp", ("congestion",), "congestion control of new connections",
+                                            names=algorithms.names),
+    _V4 + "tcp_recovery": _count("tcp", "tcp_recovery", "bit 0: RACK finds losses (RFC 8985), else RFC 6675", 0, 7),
+    _V4 + "tcp_early_retrans": _count("tcp", "tcp_early_retrans", "3: tail loss probes (RFC 8985 7); 0: none", 0, 4),
+    _V4 + "tcp_frto": _count("tcp", "tcp_frto", "recognise spurious timeouts (RFC 5682)", 0, 2),
+    _V4 + "tcp_slow_start_after_idle": _flag("tcp", "tcp_slow_start_after_idle",
+                                             "an idle connection's window fades (RFC 5681 4.1, RFC 2861)"),
+    "netstack.tcp_abe": _flag("tcp", "tcp_abe", "reduce less for a mark than for a loss (RFC 8511)"),
+    "netstack.tcp_hystart": _flag("tcp", "tcp_hystart", "CUBIC leaves slow start when delay rises (RFC 9406)"),
     _V4 + "tcp_keepalive_probes": _count("tcp", "tcp_keepalive_probes", "probes that end a silent connection", 1, 127),
     _V4 + "tcp_keepalive_time": _time("tcp", "tcp_keepalive_time", SECOND, "s of silence before the first", 0.001),
     _V4 + "tcp_keepalive_intvl": _time("tcp", "tcp_keepalive_intvl", SECOND, "s between them", 0.001),
@@ -102,8 +114,10 @@ class Settings(Mapping[str, Any]):
     ones, a value out of range a ValueError.
     """
 
-    def __init__(self, records: Mapping[str, Any], guard: Callable[[], AbstractContextManager[Any]]) -> None:
+    def __init__(self, records: Mapping[str, Any], guard: Callable[[], AbstractContextManager[Any]],
+                 know: Callable[[int], None]) -> None:
         self._records = records
+        self._know = know
         self._guard = guard
 
     def _find(self, name: str) -> Setting:
@@ -117,6 +131,8 @@ class Settings(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         setting = self._find(name)
         values = tuple(self._read(setting, field) for field in setting.fields)
+        if setting.names is not None:
+            return setting.names()[int(values[0])]
         return values if len(values) > 1 else values[0]
 
     def _read(self, setting: Setting, field: str) -> int | float:
@@ -125,6 +141,11 @@ class Settings(Mapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         setting = self._find(name)
+        if setting.names is not None:
+            if value not in setting.names():
+                raise ValueError(f"{name} must be {' or '.join(setting.names())}, not {value!r}")
+            value = setting.names().index(value)
+            self._know(value)
         values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
         if len(values) != len(setting.fields):
             raise ValueError(f"{name} takes {len(setting.fields)} values, not {value!r}")

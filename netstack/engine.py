@@ -28,7 +28,7 @@ from .machine import (
     timers,
     unit,
 )
-from .tcp import arrives, calls, header, output, tcb, timeouts
+from .tcp import algorithms, arrives, calls, header, output, tcb, timeouts
 from .tcp import icmp as tcp_icmp
 from .world import Destination, World
 
@@ -47,6 +47,8 @@ def set_units(w: World) -> None:
     w.units.egress = address_of(egress_unit)
     w.units.flush = address_of(flush_unit)
     w.units.datagram = address_of(datagram_unit)
+    for i in range(len(algorithms.names())):
+        algorithms.install(w.tcp, i)
 
 
 @compiled

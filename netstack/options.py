@@ -11,7 +11,7 @@ from .endpoint import Endpoint
 from .errors import EINVAL, ENODEV, ENOPROTOOPT
 from .ip import route
 from .machine import MS, SECOND, compiled
-from .tcp import ack, tcb
+from .tcp import congestion, recovery, tcb
 from .tcp.tcb import State, Tcb
 from .world import World
 
@@ -24,6 +24,7 @@ SO_ACCEPTCONN, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 62
 TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TCP | 3
 TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
 TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, IPPROTO_TCP | 18
+TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
@@ -32,6 +33,7 @@ MIN_RCVBUF = 2304               # Linux: SOCK_MIN_RCVBUF
 MIN_SNDBUF = 4608
 MAX_KEEP = 32767                # seconds; and 127 probes (tcp(7))
 NO_LINGER = -1
+UNLIMITED_RATE = 0xFFFF_FFFF     # SO_MAX_PACING_RATE that means none
 
 
 @compiled
@@ -97,7 +99,7 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
         return t.cork
     if option == TCP_MAXSEG:
         if tcb.is_synchronized(t):
-            return ack.segment_size(t)
+            return recovery.segment_size(t)
         return t.user_mss if t.user_mss != 0 else 536
     if option == TCP_KEEPIDLE:
         return t.keepalive.idle // SECOND
@@ -107,6 +109,10 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
         return t.keepalive.count
     if option == TCP_USER_TIMEOUT:
         return t.user_timeout // MS
+    if option == TCP_CONGESTION:
+        return t.cc.algorithm
+    if option == SO_MAX_PACING_RATE:
+        return t.pacing.most if t.pacing.most != 0 else UNLIMITED_RATE
     if option == TCP_SYNCNT:
         return t.syn_retries if t.syn_retries != 0 else w.tcp.settings.tcp_syn_retries
     if option == TCP_QUICKACK:
@@ -220,6 +226,13 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         if value < 0:
             return -EINVAL
         t.user_timeout = value * MS
+    elif option == TCP_CONGESTION:
+        t.cc.algorithm = value
+        if tcb.is_synchronized(t):
+            recovery.describe(w.tcp, t)
+            congestion.begin(recovery.algorithm(w.tcp, t), t.cc, now)
+    elif option == SO_MAX_PACING_RATE:
+        t.pacing.most = value & 0xFFFF_FFFF if value & 0xFFFF_FFFF != UNLIMITED_RATE else 0
     elif option == TCP_SYNCNT:
         if not 1 <= value <= 127:
             return -EINVAL

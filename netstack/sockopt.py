@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import entry
 from .endpoint import Kind
+from .tcp import algorithms
 
 if TYPE_CHECKING:
     from .sockbase import Base
@@ -24,6 +25,8 @@ LARGEST_RESULT = 1024       # bytes: CPython's limit on buflen
 
 # Options that Python's socket module has no name for, or only newer ones have
 SO_BINDTOIFINDEX = 62
+SO_MAX_PACING_RATE = 47
+TCP_CONGESTION = 13
 IP_MTU = 14
 IP_MTU_DISCOVER = 10
 TCP_USER_TIMEOUT = 18
@@ -79,6 +82,7 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_SOCKET, real.SO_PROTOCOL): Option(Form.PROTOCOL, "IPPROTO_TCP ...", writable=False),
     (_SOCKET, real.SO_BINDTODEVICE): Option(Form.DEVICE, "only through this interface"),
     (_SOCKET, SO_BINDTOIFINDEX): Option(Form.INT, "the same, by its index"),
+    (_SOCKET, SO_MAX_PACING_RATE): Option(Form.INT, "bytes per second that a connection sends at most", kinds=_TCP),
     (_STREAM, real.TCP_NODELAY): Option(Form.FLAG, "small segments go at once: no Nagle (RFC 9293 3.7.4)", kinds=_TCP),
     (_STREAM, real.TCP_CORK): Option(Form.FLAG, "send full segments only, for 200 ms at most", kinds=_TCP),
     (_STREAM, real.TCP_MAXSEG): Option(Form.INT, "largest segment, bytes", kinds=_TCP),
@@ -89,7 +93,7 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                         kinds=_TCP),
     (_STREAM, real.TCP_SYNCNT): Option(Form.INT, "SYNs sent again before connect gives up", kinds=_TCP),
     (_STREAM, real.TCP_QUICKACK): Option(Form.FLAG, "acknowledge at once", kinds=_TCP),
-    (_STREAM, getattr(real, "TCP_CONGESTION", 13)): Option(Form.ALGORITHM, "congestion control: reno", kinds=_TCP),
+    (_STREAM, TCP_CONGESTION): Option(Form.ALGORITHM, "congestion control: cubic, reno or bbr", kinds=_TCP),
     (_IP, real.IP_TTL): Option(Form.INT, "time to live; -1: the stack's default", narrow=True),
     (_IP, real.IP_TOS): Option(Form.INT, "type of service", narrow=True),
     (_IP, IP_MTU): Option(Form.INT, "MTU of the path, once connected", writable=False, narrow=True),
@@ -99,8 +103,6 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP6, real.IPV6_TCLASS): Option(Form.INT, "traffic class", six=True),
     (_IP6, IPV6_MTU_DISCOVER): Option(Form.INT, "IPV6_PMTUDISC_*", six=True),
 }
-
-ALGORITHMS = (b"reno",)
 
 _int = struct.Struct("i")
 _linger = struct.Struct("ii")
@@ -145,9 +147,12 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
     elif option.form is Form.ALGORITHM:
         if not isinstance(value, bytes):
             raise _invalid()
-        if value.rstrip(b"\0") not in ALGORITHMS:
-            raise OSError(ENOENT, f"no congestion control {value.rstrip(bytes(1)).decode('latin-1')!r}; "
-                                  f"there is {', '.join(a.decode() for a in ALGORITHMS)}")
+        try:
+            index = algorithms.index_of(value.partition(b"\0")[0].decode("latin-1"))
+        except KeyError as error:
+            raise OSError(ENOENT, error.args[0]) from None
+        sock._stack._know(index)
+        _engine_set(sock, level, name, index)
     else:
         number = _number(value, option.narrow)
         if option.form is Form.FLAG:
@@ -222,7 +227,7 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         index = _engine_get(sock, _SOCKET, SO_BINDTOIFINDEX)
         return _result(sock._stack.if_indextoname(index).encode() + b"\0" if index else b"", buflen)
     if form is Form.ALGORITHM:
-        return _result(ALGORITHMS[0].ljust(_NAME, b"\0"), buflen)
+        return _result(algorithms.names()[_engine_get(sock, level, name)].encode().ljust(_NAME, b"\0"), buflen)
     if form is Form.TYPE:
         value = int(sock.type)
     elif form is Form.FAMILY:

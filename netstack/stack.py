@@ -40,6 +40,7 @@ from .drivers import CaptureFile
 from .endpoint import POLLPRI
 from .links import Links
 from .machine import addressof
+from .tcp import algorithms
 from .warm import ensure_compiled
 from .world import Profile
 
@@ -92,7 +93,7 @@ class Stack(Links):
             self._now = lambda: clock.now       # type: ignore[union-attr]
             self.clock.join(self)
         self._settings = Settings({"net": self._net.settings, "tcp": self._tcp.settings,
-                                   "udp": self._record.datagrams}, self._guard)
+                                   "udp": self._record.datagrams}, self._guard, self._know)
         self._closed = False
         try:
             for key, value in (settings or {}).items():
@@ -106,6 +107,12 @@ class Stack(Links):
     def __repr__(self) -> str:
         state = "closed" if self._closed else ", ".join(i.name for i in self._interfaces.values())
         return f"<netstack.Stack {self.name!r}: {state}>"
+
+    def _know(self, algorithm: int) -> None:
+        """Have a congestion control in the world's table; one that was registered after this stack was made is not."""
+        if self._tcp.algorithms[algorithm].known == 0:
+            with self._guard():
+                algorithms.install(self._tcp, algorithm)
 
     # Life
 

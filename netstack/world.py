@@ -17,9 +17,12 @@ from .datagram import SOCK_SIZE, Datagrams
 from .ip import setup
 from .ip.net import Net
 from .machine import MS, SECOND, Array, addressof, arena, at, i32, i64, record, sizeof, table, timers, u32
+from .tcp.algorithms import DEFAULT, index_of
+from .tcp.runs import Run
 from .tcp.tcb import CHANGE_SIZE, CHANGES, TCB_SIZE, Tcp, TcpSettings
 
 PORTS = 65536
+RUN_SIZE = sizeof(Run)
 FDS = 18                # the bell, and one for each interface
 
 
@@ -82,11 +85,12 @@ class Profile:
 
     connections: int = 65536        # TCP connections and listeners
     sockets: int = 16384            # datagram sockets
+    runs: int = 1 << 20             # stretches of unacknowledged data, all connections together
     buffers: int = 8 << 30          # bytes of buffers, all connections together
     neighbours: int = 1024
 
     def __post_init__(self) -> None:
-        for name in ("connections", "sockets", "buffers", "neighbours"):
+        for name in ("connections", "sockets", "runs", "buffers", "neighbours"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name} must be at least 2, not {getattr(self, name)}")
 
@@ -126,6 +130,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
         "world": sizeof(World),
         "net": setup.space(sizes),
         "tcbs": profile.connections * TCB_SIZE,
+        "runs": profile.runs * RUN_SIZE,
         "tcp_timers": timers.space(profile.connections),
         "buckets": 4 * buckets,
         "ports": 4 * PORTS,
@@ -154,6 +159,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
 
     t = w.tcp
     table.init(t.tcbs, base + places["tcbs"], TCB_SIZE, profile.connections)
+    table.init(t.runs, base + places["runs"], RUN_SIZE, profile.runs)
     timers.init(t.timers, base + places["tcp_timers"], profile.connections)
     here = addressof(t)
     t.buckets = base + places["buckets"] - here
@@ -197,6 +203,13 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_sack = 1
     s.tcp_timestamps = 1
     s.tcp_window_scaling = 1
+    s.tcp_recovery = 1
+    s.tcp_early_retrans = 3
+    s.tcp_frto = 2
+    s.tcp_slow_start_after_idle = 1
+    s.tcp_abe = 1
+    s.tcp_hystart = 1
+    s.congestion = index_of(DEFAULT)
     s.tcp_keepalive_probes = 9
     s.ip_local_port_first = 32768
     s.ip_local_port_last = 60999

@@ -42,7 +42,7 @@ from .memory import (
     zero,
 )
 from .record import Array, addressof, at, f64, i8, i16, i32, i64, offsetof, record, sizeof, u8, u16, u32
-from .unit import address_of, invoke2, invoke3, invoke6, unit
+from .unit import address_of, hook_address, invoke2, invoke3, invoke6, unit
 
 MICROSECOND = 1_000
 MS = 1_000_000
@@ -67,6 +67,7 @@ __all__ = [
     "f64",
     "fence_seq",
     "fetch_add",
+    "hook_address",
     "i8",
     "i16",
     "i32",

@@ -13,6 +13,7 @@ What it costs, and the layout of the cache: `docs/one-source-two-speeds.md`.
 """
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib
 import os
@@ -177,6 +178,24 @@ def cfunc_of(function: Any) -> Any:
         with _cached_in(function.__module__, "unit"):
             _cfuncs[function] = numba.cfunc(signature, nopython=True, cache=True, error_model="numpy")(function)
     return _cfuncs[function]
+
+
+def compiled_hook(function: Any, record: Any) -> tuple[object, int]:
+    """Machine code that calls a @compiled function with the record at an address and a number, and its address."""
+    at = importlib.import_module(".record", __package__).at
+
+    def hook(address: int, n: int) -> int:
+        function(at(record, address), n)
+        return 0
+
+    code = numba.cfunc(numba.int64(numba.int64, numba.int64), nopython=True, error_model="numpy")(hook)
+    return code, int(code.address)
+
+
+def python_hook(function: Callable[[int, int], int]) -> tuple[object, int]:
+    """The same for an ordinary function: whoever calls it takes the GIL."""
+    code = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(function)
+    return code, int(ctypes.cast(code, ctypes.c_void_p).value or 0)
 
 
 def is_cached(function: Any) -> bool:

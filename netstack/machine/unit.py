@@ -14,14 +14,18 @@ side, and a unit can be exchanged between two turns.
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from .compiled import cfunc_of
+from .compiled import DISPATCHERS, cfunc_of, compiled_hook, python_hook
 from .mode import JIT
 from .primitive import primitive
+from .record import at
 
 F = TypeVar("F", bound=Callable[..., int])
+
+log = logging.getLogger("netstack")
 
 UNITS: list[Callable[..., int]] = []
 """Every unit of this process, in the order of definition."""
@@ -45,6 +49,30 @@ def address_of(function: Callable[..., int]) -> int:
             _table.append(function)
             _addresses[function] = len(_table) - 1
     return _addresses[function]
+
+
+_kept: list[object] = []        # what compiled code may call must not go away
+
+
+def hook_address(function: Callable[..., object], record: Any) -> int:
+    """The address of a user's function of a record and an integer, to be reached with `invoke2(address, record's, n)`.
+
+    A @compiled one becomes machine code; any other is called through Python.  An error in it is logged, not raised:
+    there is nobody to raise it to.
+    """
+    def call(address: int, n: int) -> int:
+        try:
+            function(at(record, address), n)
+        except Exception:
+            log.exception("%s failed", getattr(function, "__qualname__", function))
+        return 0
+
+    if not JIT:
+        _table.append(call)
+        return len(_table) - 1
+    pointer, address = compiled_hook(function, record) if function in DISPATCHERS else python_hook(call)
+    _kept.append(pointer)
+    return address
 
 
 @primitive

@@ -1,12 +1,15 @@
 """The ACK field: what the peer has, what it lets us send, what the path tells.
 
 RFC 9293 section 3.10.7.4, "Fifth, check the ACK field"; the duplicate ACKs of
-RFC 5681 section 2; RTT samples of RFC 6298 section 3 and RFC 7323 section 4.
+RFC 5681 section 2; SACK blocks (RFC 2018 section 5); RTT samples of RFC 6298
+section 3 and RFC 7323 section 4.  What follows from it for the window is
+decided in `recovery.py`.
 """
 from __future__ import annotations
 
 from ..machine import compiled, ring
-from . import newreno, ranges, reno, rto, seq, timestamps
+from . import acked, congestion, rack, rate, recovery, rto, runs, sack, seq, stats, timestamps, tlp, undo
+from .congestion import Ca
 from .header import FIN, SYN, Segment
 from .tcb import Tcb, Tcp, arm, mark_due, notify
 
@@ -16,28 +19,27 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     """An acceptable ACK in a synchronised state: SND.UNA =< SEG.ACK =< SND.MAX."""
     t.keepalive.heard = now
     t.keepalive.probes = 0
-    if seq.gt(seg.ack, t.snd_una):
-        _new_data(tcp, t, seg, now)
-    elif _is_duplicate(t, seg):
-        mss = segment_size(t)
-        before = t.recovery.active
-        newreno.on_duplicate(t.recovery, t.cc, t.snd_una, t.snd_max, mss)
-        if t.recovery.active != before:
-            tcp.counters.fast_retransmits += 1
-        if t.recovery.active:
-            mark_due(tcp, t)
-    _update_window(tcp, t, seg)
+    t.stats.last_ack_received = now
+    a = tcp.acked
+    una = t.snd_una
+    acked.begin(a, t.recovery.high if t.cc.ca_state != Ca.OPEN else t.snd_nxt,
+                seg.tsecr if t.ts.ok and seg.has_ts and seg.tsecr != 0 else -1)
+    rate.begin(t.cc.sample)
+    a.duplicate = 1 if _is_duplicate(t, seg) else 0
     if seg.sack_count != 0 and t.sack_ok:
-        _update_scoreboard(t, seg)
-
-
-@compiled
-def segment_size(t: Tcb) -> int:
-    """Eff.snd.MSS (RFC 9293 3.7.1): data bytes that a full segment carries."""
-    size = min(t.snd_mss, t.pmtu_mss)
-    if t.ts.ok:
-        size -= timestamps.OPTION_LEN
-    return max(size, 1)
+        _take_blocks(tcp, t, seg, now)
+    if seq.gt(seg.ack, una):
+        _new_data(tcp, t, seg, now)
+    if a.advanced or a.sacked or a.dsack or (a.duplicate and t.sack_ok == 0):
+        rate.finish(t.rate, t.cc.sample, t.rto.min_rtt)
+        _measure(t, a, now)
+        if t.tlp.active and tlp.on_ack(t.tlp, seg.ack, una, a.dsack == 1, a.duplicate == 1 and seg.sack_count == 0):
+            recovery.on_probe_repair(tcp, t, now)
+        recovery.on_ack(tcp, t, now)
+        if a.advanced:
+            _restart_timer(tcp, t, now)
+        mark_due(tcp, t)
+    _update_window(tcp, t, seg)
 
 
 @compiled
@@ -51,53 +53,132 @@ def _is_duplicate(t: Tcb, seg: Segment) -> bool:
 
 
 @compiled
+def _take_blocks(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
+    """Mark what the peer holds beyond SND.UNA (RFC 2018 section 5); blocks that make no sense are ignored."""
+    first = 0
+    one = seg.sack[0]
+    two = seg.sack[1]
+    if sack.is_dsack(one.left, one.right, seg.ack) or (
+            seg.sack_count > 1 and sack.is_inside(one.left, one.right, two.left, two.right)):
+        first = 1
+        tcp.acked.dsack = 1
+        t.stats.dsacks += 1
+        tcp.counters.dsacks_received += 1
+        rack.on_dsack(t.rack, t.snd_una, t.snd_nxt)
+        undo.on_dsack(t.undo, one.left, one.right, t.snd_una, recovery.segment_size(t))
+    for i in range(first, seg.sack_count):
+        block = seg.sack[i]
+        if sack.is_plausible(block.left, block.right, t.snd_una, t.snd_nxt):
+            _take_block(tcp, t, block.left, block.right, now)
+
+
+@compiled
+def _take_block(tcp: Tcp, t: Tcb, left: int, right: int, now: int) -> None:
+    a = tcp.acked
+    index = sack.next_part(tcp.runs, t.queue, t.queue.head, left, right)
+    while index != 0:
+        r = runs.get(tcp.runs, index)
+        acked.on_delivered(a, t.rate, t.cc.sample, t.rack, r, r.right, _echoes_original(t, a.tsecr, r.again, r.sent_at),
+                           t.rto.min_rtt, now)
+        a.sacked = 1
+        runs.set_sacked(t.queue, r)
+        index = runs.join_sacked(tcp.runs, t.queue, index)
+        index = sack.next_part(tcp.runs, t.queue, runs.get(tcp.runs, index).next, left, right)
+
+
+@compiled
+def _echoes_original(t: Tcb, tsecr: int, again: int, sent_at: int) -> bool:
+    """Whether the timestamp shows that the ACK answers an earlier copy than the last (RFC 8985 6.2, step 2)."""
+    return again == 1 and tsecr >= 0 and seq.lt(tsecr, timestamps.clock(t.ts, sent_at))
+
+
+@compiled
 def _new_data(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
-    """SND.UNA < SEG.ACK: bytes leave the send ring, time is measured, windows grow."""
-    acked = seq.diff(seg.ack, t.snd_una)
-    data = acked
+    """SND.UNA < SEG.ACK: bytes leave the send ring and the queue."""
+    a = tcp.acked
+    data = seq.diff(seg.ack, t.snd_una)
+    a.data = data
+    a.advanced = 1
     if t.fin_sent and seg.ack == t.snd_max:
-        held = ring.used(t.snd)
-        if data > held:
-            data = held                                         # the rest is our FIN
-    _measure(t, seg, now)
+        data = min(data, ring.used(t.snd))                      # the rest is our FIN
+    _leave_queue(tcp, t, seg.ack, now)
     t.snd_una = seg.ack
     if seq.lt(t.snd_nxt, seg.ack):
-        t.snd_nxt = seg.ack                                     # it had gone back after a timeout
+        t.snd_nxt = seg.ack                                     # a window probe was taken
     if seq.lt(t.snd_sml, seg.ack):
         t.snd_sml = seg.ack                                     # else in 2 GiB it would seem to lie ahead
     if seq.lt(t.snd_up, seg.ack):
         t.snd_up = seg.ack
-    ranges.advance(t.scoreboard, seg.ack)
     if data > 0:
         ring.set_head(t.snd, t.snd.head + data)
+        t.stats.bytes_acked += data
         notify(tcp, t)
     t.retransmits = 0
     t.progress = 1
     t.ep.soft_error = 0
     rto.on_progress(t.rto)
-    partial = newreno.on_ack(t.recovery, t.cc, acked, t.snd_una, t.snd_max, segment_size(t))
-    if t.snd_una == t.snd_max:
-        t.clocks.retransmit = 0                                 # (RFC 6298 5.2) everything is acknowledged
-        t.clocks.user = 0
-    elif not partial:
-        t.clocks.retransmit = now + rto.timeout(t.rto)          # (5.3)
-        arm(tcp, t, t.clocks.retransmit)
-        if t.clocks.user != 0:
-            t.clocks.user = now + t.user_timeout
-    mark_due(tcp, t)
 
 
 @compiled
-def _measure(t: Tcb, seg: Segment, now: int) -> None:
-    """An RTT sample, if this ACK can give one (RFC 6298 section 3)."""
-    if t.rto.timed_at != 0:
-        if seq.geq(seg.ack, t.rto.timed_seq):
-            rto.on_rtt_sample(t.rto, now - t.rto.timed_at)
-            t.rto.timed_at = 0
-    elif t.ts.ok and seg.has_ts and seg.tsecr != 0:             # (RFC 7323 4.1) after a retransmission only the echo
-        sample = timestamps.rtt(t.ts, seg.tsecr, now)
-        if sample >= 0 and t.retransmits != 0:
+def _leave_queue(tcp: Tcp, t: Tcb, upto: int, now: int) -> None:
+    """Everything before `upto` is acknowledged."""
+    a = tcp.acked
+    q = t.queue
+    while q.head != 0:
+        r = runs.get(tcp.runs, q.head)
+        if seq.geq(r.left, upto):
+            break
+        whole = seq.leq(r.right, upto)
+        end = r.right if whole else upto
+        if r.sacked == 0:
+            acked.on_delivered(a, t.rate, t.cc.sample, t.rack, r, end, _echoes_original(t, a.tsecr, r.again, r.sent_at),
+                               t.rto.min_rtt, now)
+        if not whole:
+            runs.trim(q, r, upto)
+            break
+        runs.remove(tcp.runs, q, q.head)
+
+
+@compiled
+def _measure(t: Tcb, a: acked.Acked, now: int) -> None:
+    """RTT samples, if this ACK can give them (RFC 6298 section 3)."""
+    t.cc.rtt = -1
+    if a.sent_at >= 0:
+        t.cc.rtt = now - a.sent_at
+        rto.on_rtt(t.rto, t.cc.rtt, a.sent_at, now)
+    elif a.advanced and a.tsecr >= 0:                           # (RFC 7323 4.1) after a retransmission only the echo
+        sample = timestamps.rtt(t.ts, a.tsecr, now)
+        if sample >= 0:
             rto.on_rtt_sample(t.rto, sample)
+
+
+@compiled
+def _restart_timer(tcp: Tcp, t: Tcb, now: int) -> None:
+    """(RFC 6298 5.2, 5.3) The retransmission timer, after new data was acknowledged; and the loss probe's."""
+    c = t.clocks
+    c.probe = 0
+    if t.snd_una == t.snd_max:
+        c.retransmit = 0
+        c.user = 0
+        c.reorder = 0
+        stats.set_busy(t.stats, False, now)
+        return
+    c.retransmit = now + rto.timeout(t.rto)
+    arm(tcp, t, c.retransmit)
+    if c.user != 0:
+        c.user = now + t.user_timeout
+    arm_probe(tcp, t, now)
+
+
+@compiled
+def arm_probe(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Schedule a loss probe (RFC 8985 7.2), if nothing unusual is under way."""
+    c = t.clocks
+    if (t.sack_ok == 0 or tcp.settings.tcp_early_retrans < 3 or t.cc.ca_state != Ca.OPEN or t.queue.sacked != 0
+            or t.tlp.active or t.queue.head == 0 or c.retransmit == 0):
+        return
+    c.probe = min(now + tlp.timeout(t.rto.srtt, seq.diff(t.snd_nxt, t.snd_una), recovery.segment_size(t)), c.retransmit)
+    arm(tcp, t, c.probe)
 
 
 @compiled
@@ -107,6 +188,8 @@ def _update_window(tcp: Tcp, t: Tcb, seg: Segment) -> None:
         return
     wnd = seg.wnd << t.snd_wscale
     opened = wnd != t.snd_wnd
+    if t.snd_wnd == 0 and wnd > 0 and t.cc.ca_state == Ca.LOSS:
+        runs.all_lost(tcp.runs, t.queue, 0)                     # what was sent into the closed window was thrown away
     t.snd_wnd = wnd
     t.snd_wl1 = seg.seq
     t.snd_wl2 = seg.ack
@@ -121,27 +204,17 @@ def _update_window(tcp: Tcp, t: Tcb, seg: Segment) -> None:
 
 
 @compiled
-def _update_scoreboard(t: Tcb, seg: Segment) -> None:
-    """Note what the peer holds beyond SND.UNA (RFC 2018 section 5); blocks that make no sense are ignored."""
-    for i in range(seg.sack_count):
-        left = seg.sack[i].left
-        right = seg.sack[i].right
-        if seq.geq(left, t.snd_una) and seq.lt(left, right) and seq.leq(right, t.snd_max):
-            ranges.insert(t.scoreboard, left, right)
-
-
-@compiled
 def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     """Our SYN is acknowledged: the connection can send."""
-    if t.rto.timed_at != 0 and not t.syn_retransmitted:
-        rto.on_rtt_sample(t.rto, now - t.rto.timed_at)
-    t.rto.timed_at = 0
+    if t.rto.syn_at != 0 and not t.syn_retransmitted:
+        rto.on_rtt(t.rto, now - t.rto.syn_at, t.rto.syn_at, now)
     rto.on_established(t.rto, t.syn_retransmitted == 1)
     t.snd_una = seg.ack
     t.snd_nxt = seg.ack
     t.snd_max = seg.ack
     t.snd_sml = seg.ack
-    t.recovery.recover = seg.ack
+    t.recovery.high = seg.ack
+    rack.init(t.rack, seg.ack)
     t.retransmits = 0
     t.was_open = 1
     t.syn_due = 0
@@ -152,9 +225,10 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     t.snd_wl1 = seg.seq
     t.snd_wl2 = seg.ack
     t.max_window = max(t.max_window, t.snd_wnd)
-    reno.init(t.cc, segment_size(t))
+    recovery.describe(tcp, t)
+    congestion.begin(recovery.algorithm(tcp, t), t.cc, now)
     if t.syn_retransmitted:
-        t.cc.cwnd = segment_size(t)                             # (RFC 5681 3.1) IW is one segment after a lost SYN
+        t.cc.cwnd = recovery.segment_size(t)                    # (RFC 5681 3.1) IW is one segment after a lost SYN
     t.ts.last_ack_sent = t.rcv_nxt
     t.keepalive.heard = now
     if t.keepalive.on:

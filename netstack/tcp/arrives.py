@@ -287,6 +287,9 @@ def time_wait(tcp: Tcp, t: Tcb, now: int) -> None:
     """Enter TIME-WAIT: turn off the other timers, wait 2 MSL.  Beyond tcp_max_tw_buckets it is skipped, as on Linux."""
     c = t.clocks
     c.retransmit = 0
+    c.probe = 0
+    c.reorder = 0
+    c.pace = 0
     c.persist = 0
     c.delayed_ack = 0
     c.keepalive = 0

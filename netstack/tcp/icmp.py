@@ -10,7 +10,7 @@ from ..errors import Drop
 from ..ip import pmtu
 from ..ip.net import IcmpError, Net
 from ..machine import be16, be32, compiled
-from . import demux, listen, path, seq
+from . import demux, listen, path, recovery, seq
 from .tcb import State, Tcp, fail, get, mark_due, notify
 
 
@@ -30,8 +30,7 @@ def error_arrives(tcp: Tcp, net: Net, e: IcmpError, now: int) -> int:
         pmtu.learn(net, e.dst_hi, e.dst_lo, e.mtu, now)                 # for the connections to come
         mtu = pmtu.lookup(net, e.dst_hi, e.dst_lo, now)
         if path.shrink(t, mtu if mtu != 0 else e.mtu) and t.state not in (State.SYN_SENT, State.SYN_RECEIVED):
-            t.snd_nxt = t.snd_una                                       # (RFC 1191 6.4) what was too large, again
-            t.rto.timed_at = 0
+            recovery.resend(tcp, t)                                     # (RFC 1191 6.4) what was too large, again
         mark_due(tcp, t)
         return Drop.NONE
     if t.state in (State.SYN_SENT, State.SYN_RECEIVED) and _ends_attempt(e):

@@ -41,6 +41,7 @@ def create(tcp: Tcp) -> int:
     t.keepalive.idle = s.tcp_keepalive_time
     t.keepalive.interval = s.tcp_keepalive_intvl
     t.keepalive.count = s.tcp_keepalive_probes
+    t.cc.algorithm = s.congestion
     rto.init(t.rto)
     return index
 
@@ -170,6 +171,8 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
     t.cork = listener.cork
     t.oob_inline = listener.oob_inline
     t.reset_on_close = listener.reset_on_close
+    t.cc.algorithm = listener.cc.algorithm
+    t.pacing.most = listener.pacing.most
     t.user_timeout = listener.user_timeout
     t.user_mss = listener.user_mss
     t.rcv.size = listener.rcv.size

@@ -1,70 +1,57 @@
-"""Fast retransmit and fast recovery, for a peer whose SACKs we do not use yet.
+"""What duplicate ACKs tell about a peer without SACK.
 
-RFC 5681 section 3.2 and RFC 6582 (NewReno).  The functions decide; what is to be
-sent again is sent by `output.transmit`.
+RFC 5681 section 3.2 and RFC 6582 (NewReno).  A duplicate ACK says that a segment
+has arrived, not which one: it is counted, and the first segment is the lost one.
 """
 from __future__ import annotations
 
-from ..machine import compiled, record, u8, u32
-from . import reno, seq
+from ..machine import compiled, i64, record, u8, u32
+from ..machine.table import Table
+from . import runs, seq
+from .runs import Queue
 
 DUPTHRESH = 3
 
 
 @record
 class Recovery:
-    """Recovery state of one connection."""
+    """Where a recovery stands."""
 
-    recover: u32            # RFC 6582: highest sequence number sent when recovery began
+    high: u32               # RecoveryPoint of RFC 6675, "recover" of RFC 6582: SND.NXT when it began
     dupacks: u32            # duplicate ACKs in a row
-    active: u8              # in fast recovery
-    after_rto: u8           # 1: `recover` was set by a timeout: ACKs up to it are not a sign of loss (3.2 step 1, 4.1)
-    retransmit: u8          # one segment at SND.UNA is to be sent again
+    held: i64               # without SACK: bytes that the duplicate ACKs stand for
+    after_rto: u8           # `high` was set by a timeout: duplicate ACKs up to it are no sign of loss (RFC 6582 4.1)
+    frto: u8                # frto.Step
+    first: u8               # the fast retransmit is still to be sent
 
 
 @compiled
-def on_duplicate(r: Recovery, c: reno.Reno, snd_una: int, snd_max: int, smss: int) -> None:
-    """A duplicate ACK (RFC 5681 section 2)."""
+def on_duplicate(r: Recovery, flight: int, mss: int) -> None:
+    """A duplicate ACK (RFC 5681 section 2): a segment has left the network."""
     r.dupacks += 1
-    if r.active == 1:
-        c.cwnd += smss                                          # (RFC 5681 3.2 step 4) another segment has left
-        return
-    if r.dupacks != DUPTHRESH:
-        return
-    if r.after_rto == 1 and seq.leq(snd_una, r.recover):        # (RFC 6582 3.2 step 2) they may be echoes of ours
-        return
-    reno.on_loss(c, seq.diff(snd_max, snd_una), smss)           # (RFC 5681 3.2 step 2)
-    r.recover = snd_max
-    r.active = 1
-    r.after_rto = 0
-    r.retransmit = 1
-    c.cwnd = c.ssthresh + DUPTHRESH * smss                      # (step 3)
+    r.held = min(r.held + mss, max(flight - mss, 0))
 
 
 @compiled
-def on_ack(r: Recovery, c: reno.Reno, acked: int, snd_una: int, snd_max: int, smss: int) -> bool:
-    """New data was acknowledged.  True if it was a partial ACK: the retransmission timer is not restarted again."""
+def on_new_data(r: Recovery, acked: int, mss: int) -> None:
+    """`acked` bytes were acknowledged: one segment filled the hole, the others had been counted."""
     r.dupacks = 0
-    if r.active == 0:
-        if r.after_rto == 1 and seq.gt(snd_una, r.recover):
-            r.after_rto = 0
-        reno.on_ack(c, acked, smss)
-        return False
-    if seq.geq(snd_una, r.recover):                             # (RFC 6582 3.2 step 3) full acknowledgement
-        reno.on_recovered(c, seq.diff(snd_max, snd_una), smss)
-        r.active = 0
-        return False
-    r.retransmit = 1                                            # partial: the next hole
-    c.cwnd = max(c.cwnd - acked, 0) + (smss if acked >= smss else 0)
-    c.cwnd = max(c.cwnd, smss)
-    return True
+    r.held = max(r.held - max(acked - mss, 0), 0)
 
 
 @compiled
-def on_rto(r: Recovery, snd_max: int) -> None:
-    """The retransmission timer went off (RFC 6582 3.2 step 4)."""
-    r.recover = snd_max
-    r.active = 0
-    r.after_rto = 1
-    r.dupacks = 0
-    r.retransmit = 0
+def has_loss(r: Recovery, snd_una: int) -> bool:
+    """Whether fast retransmit is due (RFC 6582 3.2, steps 1 and 2)."""
+    return r.dupacks >= DUPTHRESH and not (r.after_rto == 1 and seq.leq(snd_una, r.high))
+
+
+@compiled
+def mark_first(pool: Table, q: Queue, mss: int) -> None:
+    """The segment at SND.UNA is lost."""
+    if q.head == 0:
+        return
+    r = runs.get(pool, q.head)
+    if r.lost:
+        return
+    if runs.size(r) <= mss or runs.split(pool, q, q.head, seq.add(r.left, mss)):
+        runs.set_lost(q, r)

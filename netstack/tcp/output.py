@@ -13,9 +13,12 @@ from ..ip import checksum
 from ..ip import output as ip_output
 from ..ip.net import SCRATCH_TRANSPORT, Net
 from ..machine import addressof, compiled, put16, ring, sum16
-from . import path, receive, rto, seq, timestamps, window
-from .ack import segment_size
+from . import cwv, pacing, path, rate, receive, recovery, rto, runs, seq, stats, timestamps, undo, window
+from .ack import arm_probe
+from .congestion import Ca
+from .frto import Step
 from .header import ACK, FIN, HEADER_LEN, PSH, RST, SYN, URG, Segment, emit, emit_syn_options, emit_timestamp
+from .recovery import segment_size
 from .tcb import State, Tcb, Tcp, arm
 
 PROTOCOL = 6
@@ -40,6 +43,8 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     more = 0
     if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
         more = _send_data(tcp, net, t, now)
+        if t.tlp.due:
+            _send_loss_probe(tcp, net, t, now)
     if t.probe:
         _send_probe(tcp, net, t, now)
     if t.ack_now:
@@ -76,11 +81,10 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
          window.syn_field(t), 0, HEADER_LEN + n)
     if t.snd_max == t.iss:
         t.snd_max = seq.add(t.iss, 1)
-        t.rto.timed_at = now
-        t.rto.timed_seq = t.snd_max
+        t.rto.syn_at = now
     elif t.retransmits:
         t.syn_retransmitted = 1
-        t.rto.timed_at = 0
+        t.rto.syn_at = 0
         tcp.counters.retrans_segs += 1
     t.snd_nxt = t.snd_max
     if t.clocks.retransmit == 0:
@@ -102,30 +106,27 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     mss = segment_size(t)
     if t.reassembly.count != 0 and t.sack_ok:
         mss -= receive.sack_len(t, 40 - timestamps.OPTION_LEN * t.ts.ok)
-    if t.recovery.retransmit:
-        t.recovery.retransmit = 0
-        _retransmit_first(tcp, net, t, held, mss, now)
-        if t.pmtu_mss < path_mss:
-            return _cut_anew(t)
+    if t.queue.head == 0 and tcp.settings.tcp_slow_start_after_idle and t.stats.last_data_sent != 0 and (
+            recovery.algorithm(tcp, t).full == 0):
+        cwv.after_idle(t.cc, now - t.stats.last_data_sent, t.rto.rto)
+    pace = pacing.rate(t.pacing, t.cc.pacing_rate)
+    sent = 0
     for _ in range(BURST):
         if t.loopback and not ip_output.has_room(net, t.ep.remote_hi, t.ep.remote_lo, mss + 128):
             return 1
-        offset = seq.diff(t.snd_nxt, t.snd_una)
-        left = held - offset                            # not yet sent (or to be sent again); -1 when the FIN is out
-        wnd = min(t.snd_wnd, t.cc.cwnd) - offset        # U, the usable window
-        n = min(left, wnd, mss)
-        fin = t.fin != 0 and left >= 0 and n == left and n <= mss
-        if n <= 0 and not (fin and (wnd > 0 or t.snd_wnd == 0)):
+        if pace != 0 and t.pacing.next_at > now and (sent == 0 or sent >= pacing.burst(pace, mss)):
+            t.clocks.pace = t.pacing.next_at
+            arm(tcp, t, t.clocks.pace)
             break
-        if n > 0 and not fin and not _worth_sending(t, n, left, mss):
+        n = _send_one(tcp, net, t, held, mss, now)
+        if t.pmtu_mss < path_mss:                       # the last one was too large for the path, as `_finish` was told
+            recovery.resend(tcp, t)
+            return 1
+        if n < 0:
             break
-        if left < 0:
-            break
-        _send_text(tcp, net, t, max(n, 0), left, fin, mss, now)
-        if t.pmtu_mss < path_mss:
-            return _cut_anew(t)
-        if fin:
-            break
+        sent += n
+        if pace != 0:
+            pacing.on_sent(t.pacing, n, pace, now)
     else:
         _after_sending(tcp, t, held, mss, now)
         return 1
@@ -134,11 +135,25 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
 
 
 @compiled
-def _cut_anew(t: Tcb) -> int:
-    """The last segment was too large for the path, as `_finish` was told: again from SND.UNA on, in smaller ones."""
-    t.snd_nxt = t.snd_una
-    t.rto.timed_at = 0
-    return 1
+def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> int:
+    """What is lost first, then new data (RFC 6675 4, NextSeg).  Sequence numbers sent; -1 when a rule forbids it."""
+    room = t.cc.cwnd - recovery.pipe(t)
+    if t.recovery.frto != Step.NEW_DATA:
+        index = runs.first_lost(tcp.runs, t.queue)
+        if index != 0:
+            return _send_again(tcp, net, t, index, held, room, mss, now)
+    offset = seq.diff(t.snd_nxt, t.snd_una)
+    left = held - offset                                # not yet sent; -1 when the FIN is out
+    wnd = min(t.snd_wnd - offset, room)                 # U, the usable window
+    n = min(left, wnd, mss)
+    fin = t.fin != 0 and left >= 0 and n == left
+    if left < 0 or (n <= 0 and not (fin and (wnd > 0 or t.snd_wnd == 0))):
+        return -1
+    if n > 0 and not fin and not _worth_sending(t, n, left, mss):
+        return -1
+    n = max(n, 0)
+    _send_text(tcp, net, t, n, left, fin, mss, now)
+    return n + (1 if fin else 0)
 
 
 @compiled
@@ -159,50 +174,116 @@ def _worth_sending(t: Tcb, n: int, left: int, mss: int) -> bool:
 
 @compiled
 def _send_text(tcp: Tcp, net: Net, t: Tcb, n: int, left: int, fin: bool, mss: int, now: int) -> None:
-    """One segment at SND.NXT, and what follows from it."""
+    """One segment of new text at SND.NXT, and what follows from it."""
     flags = ACK
     if n == left:
         flags |= PSH if n > 0 else 0
         if fin:
             flags |= FIN
-    new = t.snd_nxt == t.snd_max
     end = seq.add(t.snd_nxt, n + (1 if fin else 0))
-    if new:
-        if n < mss:
-            t.snd_sml = end
-        if t.rto.timed_at == 0:
-            t.rto.timed_at = now
-            t.rto.timed_seq = end
-    else:
-        tcp.counters.retrans_segs += 1
-        if t.rto.timed_at != 0 and seq.lt(t.snd_nxt, t.rto.timed_seq):
-            t.rto.timed_at = 0                                      # Karn: not a fair sample any more
+    if n < mss and t.snd_nxt == t.snd_max:
+        t.snd_sml = end
+    _remember(tcp, t, end, now)
     _send(tcp, net, t, t.snd_nxt, n, flags, now)
     if fin:
         t.fin_sent = 1
     t.snd_nxt = end
     if seq.gt(end, t.snd_max):
         t.snd_max = end
-    if t.clocks.retransmit == 0:                                    # (RFC 6298 5.1)
-        t.clocks.retransmit = now + rto.timeout(t.rto)
-        arm(tcp, t, t.clocks.retransmit)
-    if t.user_timeout != 0 and t.clocks.user == 0:
-        t.clocks.user = now + t.user_timeout
-        arm(tcp, t, t.clocks.user)
-    t.clocks.persist = 0
+    t.prr.out += n
+    _start_timers(tcp, t, now)
 
 
 @compiled
-def _retransmit_first(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> None:
-    """The segment at SND.UNA again (RFC 5681 3.2 step 3, RFC 6582 3.2 step 3)."""
-    n = min(held, mss, seq.diff(t.snd_max, t.snd_una))
-    fin = t.fin_sent != 0 and n == held
-    if n <= 0 and not fin:
-        return
-    t.rto.timed_at = 0
+def _remember(tcp: Tcp, t: Tcb, end: int, now: int) -> None:
+    """SND.NXT .. end - 1 goes to the queue of what is not acknowledged."""
+    idle = t.queue.head == 0
+    index = runs.append(tcp.runs, t.queue, t.snd_nxt, end, now)
+    if index != 0:
+        rate.on_sent(t.rate, runs.get(tcp.runs, index), idle, now)
+    if idle:
+        stats.set_busy(t.stats, True, now)
+
+
+@compiled
+def _start_timers(tcp: Tcp, t: Tcb, now: int) -> None:
+    """New text is out."""
+    c = t.clocks
+    if c.retransmit == 0:                                           # (RFC 6298 5.1)
+        c.retransmit = now + rto.timeout(t.rto)
+        arm(tcp, t, c.retransmit)
+    if t.user_timeout != 0 and c.user == 0:
+        c.user = now + t.user_timeout
+        arm(tcp, t, c.user)
+    c.persist = 0
+
+
+@compiled
+def _send_again(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, room: int, mss: int, now: int) -> int:
+    """The front of a lost run again (RFC 5681 3.2 step 3, RFC 6675 5 step C).  As `_send_one`."""
+    q = t.queue
+    r = runs.get(tcp.runs, index)
+    offset = seq.diff(r.left, t.snd_una)
+    n = min(runs.size(r), mss)
+    if n > room or (offset > 0 and offset + n > t.snd_wnd):
+        return -1
+    if runs.size(r) > n and not runs.split(tcp.runs, q, index, seq.add(r.left, n)):
+        return -1
+    _send_copy(tcp, net, t, index, held, now)
+    if index == q.head or t.clocks.retransmit == 0:
+        t.clocks.retransmit = now + rto.timeout(t.rto)
+        arm(tcp, t, t.clocks.retransmit)
+    return n
+
+
+@compiled
+def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, now: int) -> None:
+    """One run, which fits into a segment, once more."""
+    r = runs.get(tcp.runs, index)
+    n = runs.size(r)
+    offset = seq.diff(r.left, t.snd_una)
+    text = min(n, max(held - offset, 0))
+    flags = ACK
+    if text < n:
+        flags |= FIN
+    if text > 0 and offset + text == held:
+        flags |= PSH
+    idle = recovery.pipe(t) == 0
+    runs.set_sent_again(t.queue, r, now)
+    rate.on_sent(t.rate, r, idle, now)
+    undo.on_sent_again(t.undo, timestamps.clock(t.ts, now))
+    t.recovery.first = 0
+    t.prr.out += n
     tcp.counters.retrans_segs += 1
-    _send(tcp, net, t, t.snd_una, n, ACK | (FIN if fin else 0) | (PSH if n == held else 0), now)
-    t.clocks.retransmit = now + rto.timeout(t.rto)
+    t.stats.retrans += 1
+    t.stats.bytes_retrans += text
+    _send(tcp, net, t, r.left, text, flags, now)
+
+
+@compiled
+def _send_loss_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
+    """TLP (RFC 8985 7.3): a segment of new text if there is one, else the last one again."""
+    t.tlp.due = 0
+    q = t.queue
+    if q.head == 0 or t.cc.ca_state != Ca.OPEN or t.tlp.active:
+        return
+    held = ring.used(t.snd)
+    mss = segment_size(t)
+    offset = seq.diff(t.snd_nxt, t.snd_una)
+    n = min(held - offset, t.snd_wnd - offset, mss)
+    if n > 0 and _worth_sending(t, n, held - offset, mss):
+        _send_text(tcp, net, t, n, held - offset, False, mss, now)
+        t.tlp.is_retrans = 0
+    else:
+        last = runs.get(tcp.runs, q.tail)
+        if runs.size(last) > mss and not runs.split(tcp.runs, q, q.tail, seq.add(last.right, -mss)):
+            return
+        _send_copy(tcp, net, t, q.tail, held, now)
+        t.tlp.is_retrans = 1
+    tcp.counters.loss_probes += 1
+    t.tlp.active = 1
+    t.tlp.end_seq = t.snd_nxt
+    t.clocks.retransmit = now + rto.timeout(t.rto)                  # (7.3) the timeout counts from the probe
     arm(tcp, t, t.clocks.retransmit)
 
 
@@ -211,9 +292,15 @@ def _after_sending(tcp: Tcp, t: Tcb, held: int, mss: int, now: int) -> None:
     """Note what held us back: the congestion window (it may grow), or the peer's (then persist, 3.8.6.1)."""
     offset = seq.diff(t.snd_nxt, t.snd_una)
     left = held - offset
+    pipe = recovery.pipe(t)
+    cwnd = t.cc.cwnd
     # RFC 7661: the window is in use when it stops us, or, in slow start, when more than half of it is out
-    t.cc.limited = 1 if (left > 0 and t.cc.cwnd - offset < mss) or (
-        t.cc.cwnd < t.cc.ssthresh and 2 * offset >= t.cc.cwnd) else 0
+    t.cc.limited = 1 if (left > 0 and cwnd - pipe < mss) or (cwnd < t.cc.ssthresh and 2 * pipe >= cwnd) else 0
+    if left <= 0 and pipe + mss <= cwnd and t.queue.lost <= t.queue.retrans:
+        rate.on_app_limited(t.rate, pipe)
+    stats.set_rwnd_limited(t.stats, left > 0 and t.snd_wnd - offset < min(left, mss), now)
+    if t.clocks.probe == 0:
+        arm_probe(tcp, t, now)
     if left > 0 and offset == 0 and t.clocks.persist == 0 and t.clocks.retransmit == 0:
         wait = rto.timeout(t.rto) if t.snd_wnd == 0 else OVERRIDE
         t.clocks.persist = now + wait
@@ -229,6 +316,8 @@ def _send_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
         n = min(held, max(t.snd_wnd, 1), segment_size(t))
         tcp.counters.window_probes += 1
         end = seq.add(t.snd_nxt, n)
+        if t.snd_wnd > 0:
+            _remember(tcp, t, end, now)
         _send(tcp, net, t, t.snd_nxt, n, ACK | PSH, now)
         if t.snd_wnd > 0:
             t.snd_nxt = end
@@ -298,6 +387,11 @@ def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n
         acc = ring.checksum(t.snd, position, n, acc)
     put16(head + 16, checksum.finish(acc))
     tcp.counters.out_segs += 1
+    t.stats.segs_out += 1
+    if n > 0:
+        t.stats.data_segs_out += 1
+        t.stats.bytes_sent += n
+        t.stats.last_data_sent = now
     if ip_output.submit(net, p, now) == -EMSGSIZE:      # the path is smaller now: somebody else was told (RFC 1191 6.4)
         path.shrink(t, net.chosen.mtu)
 

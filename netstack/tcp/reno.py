@@ -1,72 +1,70 @@
-"""Congestion control: slow start and congestion avoidance.
+"""Reno: slow start and congestion avoidance.
 
-RFC 5681, with the byte counting of RFC 3465 (L = 2) because peers acknowledge
-many segments at once.  All windows are bytes.
+RFC 5681 section 3.1, with the byte counting of RFC 3465 (L = 2) because peers
+acknowledge many segments at once, and the gentler reduction of RFC 8511 (ABE)
+for a mark of congestion.  All windows are bytes.
 """
 from __future__ import annotations
 
-from ..machine import compiled, i64, record, u8
+from ..machine import at, compiled, unit
+from .congestion import UNLIMITED, Ca, Cause, Congestion, initial_window
 
-INITIAL_WINDOW = 10         # segments (RFC 6928)
-LOSS_WINDOW = 1             # segments (3.1)
-UNLIMITED = 1 << 40         # ssthresh "arbitrarily high"
-
-
-@record
-class Reno:
-    """Congestion state of one connection."""
-
-    cwnd: i64           # congestion window
-    ssthresh: i64       # slow start threshold
-    counted: i64        # bytes acknowledged since cwnd last grew (congestion avoidance)
-    limited: u8         # 1: cwnd, not the peer or the application, held us back
+BETA_ECN = 80               # percent (RFC 8511 3.1)
 
 
 @compiled
-def initial_window(smss: int) -> int:
-    """IW (RFC 6928): min(10 * SMSS, max(2 * SMSS, 14600))."""
-    return min(INITIAL_WINDOW * smss, max(2 * smss, 14600))
-
-
-@compiled
-def init(c: Reno, smss: int) -> None:
-    """At the end of the handshake."""
-    c.cwnd = initial_window(smss)
-    c.ssthresh = UNLIMITED
-    c.counted = 0
-
-
-@compiled
-def on_ack(c: Reno, acked: int, smss: int) -> None:
-    """New data was acknowledged, outside of recovery."""
+def grow(c: Congestion) -> None:
+    """New data was delivered."""
     if c.limited == 0:
         return                                          # what was not used proves nothing (RFC 7661)
     if c.cwnd < c.ssthresh:
-        c.cwnd += min(acked, 2 * smss)                  # (3.1, eq. 2), L = 2
+        most = c.mss if c.ca_state == Ca.LOSS else 2 * c.mss       # (RFC 3465 2.3) L = 1 after a timeout
+        c.cwnd += min(c.acked, most)                    # (3.1, eq. 2)
         return
-    c.counted += acked
+    c.counted += c.acked
     if c.counted >= c.cwnd:                             # (3.1) one SMSS for each window acknowledged
         c.counted -= c.cwnd
-        c.cwnd += smss
+        c.cwnd += c.mss
 
 
-@compiled
-def on_loss(c: Reno, flight: int, smss: int) -> None:
-    """A segment was lost and others arrived: half of what was in flight (3.1, eq. 4)."""
-    c.ssthresh = max(flight // 2, 2 * smss)
+@unit
+def init(address: int, now: int) -> int:
+    """At the end of the handshake; or later: then cwnd stays."""
+    c = at(Congestion, address)
+    if c.cwnd == 0:
+        c.cwnd = initial_window(c.mss)
+        c.ssthresh = UNLIMITED
+    return 0
+
+
+@unit
+def on_ack(address: int, now: int) -> int:
+    """..."""
+    grow(at(Congestion, address))
+    return 0
+
+
+@unit
+def on_loss(address: int, now: int) -> int:
+    """Half of what was in flight (3.1, eq. 4); four fifths of cwnd for a mark (RFC 8511)."""
+    c = at(Congestion, address)
+    c.ssthresh = max(c.flight // 2, 2 * c.mss)
+    if c.cause == Cause.ECN:
+        c.ssthresh = max(c.cwnd * BETA_ECN // 100 if c.abe else c.cwnd // 2, 2 * c.mss)
     c.counted = 0
+    return 0
 
 
-@compiled
-def on_rto(c: Reno, flight: int, smss: int, first: bool) -> None:
-    """The retransmission timer went off: begin again (3.1).  A repeated expiration keeps ssthresh."""
-    if first:
-        c.ssthresh = max(flight // 2, 2 * smss)
-    c.cwnd = LOSS_WINDOW * smss
+@unit
+def on_rto(address: int, now: int) -> int:
+    """The same; the engine sets cwnd to the loss window."""
+    c = at(Congestion, address)
+    c.ssthresh = max(c.flight // 2, 2 * c.mss)
     c.counted = 0
+    return 0
 
 
-@compiled
-def on_recovered(c: Reno, flight: int, smss: int) -> None:
-    """Recovery is over: deflate (RFC 6582 3.2, step 3, option 1)."""
-    c.cwnd = min(c.ssthresh, max(flight, smss) + smss)
+@unit
+def on_recovered(address: int, now: int) -> int:
+    """Nothing to remember."""
+    return 0

@@ -4,13 +4,14 @@ RFC 6298, "Computing TCP's Retransmission Timer".  Times are int64 nanoseconds.
 """
 from __future__ import annotations
 
-from ..machine import MS, SECOND, compiled, i64, record, u8, u32
+from ..machine import MS, SECOND, compiled, i64, record, u8
 
 INITIAL_RTO = 1 * SECOND    # (2.1)
 MIN_RTO = 200 * MS          # Differs: (2.4) asks for 1 s; like every current host stack we use less
 MAX_RTO = 120 * SECOND      # (2.5) at least 60 s; as Linux
 FALLBACK_RTO = 3 * SECOND   # (5.7)
 GRANULARITY = 1 * MS        # G
+MIN_RTT_WINDOW = 300 * SECOND       # how long a smallest sample is believed (Linux: tcp_min_rtt_wlen)
 MAX_BACKOFFS = 32           # the count stops here; the timeout has long reached MAX_RTO
 
 
@@ -22,8 +23,9 @@ class Rto:
     rttvar: i64     # RTTVAR, round-trip time variation
     rto: i64        # RTO, before backoff
     min_rtt: i64    # smallest sample seen
-    timed_at: i64   # when the segment being timed was sent; 0: none is
-    timed_seq: u32  # its last sequence number + 1: the ACK that gives the sample
+    min_rtt_at: i64 # when it was seen
+    sampled_at: i64 # when the last sample was taken: the next comes from what was sent since (one for each round trip)
+    syn_at: i64     # when our SYN was sent; 0: more than once, or not yet
     measured: u8    # 1 once a sample has been taken
     backoffs: u8    # consecutive expirations without progress
 
@@ -34,7 +36,7 @@ def init(r: Rto) -> None:
     r.rto = INITIAL_RTO
     r.measured = 0
     r.backoffs = 0
-    r.timed_at = 0
+    r.syn_at = 0
 
 
 @compiled
@@ -44,13 +46,25 @@ def on_rtt_sample(r: Rto, rtt: int) -> None:
     if r.measured == 0:
         r.srtt = rtt                                            # (2.2)
         r.rttvar = rtt // 2
-        r.min_rtt = rtt
         r.measured = 1
     else:
         r.rttvar += (abs(r.srtt - rtt) - r.rttvar) // 4         # (2.3) beta = 1/4
         r.srtt += (rtt - r.srtt) // 8                           #       alpha = 1/8
-        r.min_rtt = min(r.min_rtt, rtt)
     r.rto = min(max(r.srtt + max(GRANULARITY, 4 * r.rttvar), MIN_RTO), MAX_RTO)
+
+
+@compiled
+def on_rtt(r: Rto, rtt: int, sent_at: int, now: int) -> None:
+    """A segment that was sent once, at `sent_at`, was acknowledged: the smallest of late, and perhaps a sample.
+
+    One sample for each round trip, as the gains of (2.3) want it (RFC 7323 appendix G).
+    """
+    if r.min_rtt == 0 or rtt <= r.min_rtt or now - r.min_rtt_at > MIN_RTT_WINDOW:
+        r.min_rtt = max(rtt, 1)
+        r.min_rtt_at = now
+    if r.measured == 0 or sent_at >= r.sampled_at:
+        on_rtt_sample(r, rtt)
+        r.sampled_at = now
 
 
 @compiled
@@ -61,9 +75,8 @@ def timeout(r: Rto) -> int:
 
 @compiled
 def on_expired(r: Rto) -> None:
-    """The timer went off: back off (5.5), and time nothing that is sent twice (section 3, Karn)."""
+    """The timer went off: back off (5.5)."""
     r.backoffs = min(r.backoffs + 1, MAX_BACKOFFS)
-    r.timed_at = 0
 
 
 @compiled

@@ -6,20 +6,47 @@ is a record of its own file, nested here; `Tcp` is what all connections share.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Annotated
 
 from ..endpoint import Endpoint
-from ..machine import addressof, at, compiled, i32, i64, load32, record, sizeof, store32, table, timers, u8, u16, u32
+from ..machine import (
+    Array,
+    addressof,
+    at,
+    compiled,
+    i32,
+    i64,
+    load32,
+    record,
+    sizeof,
+    store32,
+    table,
+    timers,
+    u8,
+    u16,
+    u32,
+)
 from ..machine.random import Key, Rng
 from ..machine.ring import Ring
 from ..machine.table import Table
 from ..machine.timers import Timers
+from . import runs
+from .acked import Acked
 from .challenge import Challenge
+from .congestion import Algorithm, Congestion
 from .header import Segment
 from .newreno import Recovery
+from .pacing import Pacing
+from .prr import Prr
+from .rack import Rack
 from .ranges import Ranges
-from .reno import Reno
+from .rate import Rate
 from .rto import Rto
+from .runs import Queue
+from .stats import Stats
 from .timestamps import Timestamps
+from .tlp import Tlp
+from .undo import Undo
 
 
 class State(IntEnum):
@@ -76,6 +103,9 @@ class Clocks:
     """The connection's deadlines, ns; 0: not running.  The earliest is armed in Tcp.timers."""
 
     retransmit: i64
+    probe: i64          # loss probe (RFC 8985 7)
+    reorder: i64        # the reordering window ends (RFC 8985 6.3)
+    pace: i64           # pacing allows the next burst
     persist: i64        # zero window, or silly window override
     delayed_ack: i64
     keepalive: i64
@@ -130,7 +160,7 @@ class Tcb:
     # RFC 9293 3.3.1, send
     snd_una: u32            # SND.UNA
     snd_nxt: u32            # SND.NXT
-    snd_max: u32            # highest SND.NXT so far: SND.NXT goes back when the timer expires
+    snd_max: u32            # highest sent: beyond SND.NXT after a window probe
     snd_wnd: u32            # SND.WND, scaled
     snd_up: u32             # SND.UP
     snd_wl1: u32            # SND.WL1
@@ -162,12 +192,19 @@ class Tcb:
     clocks: Clocks
     rto: Rto
     ts: Timestamps
-    cc: Reno
+    queue: Queue            # sent and not acknowledged
+    cc: Congestion
     recovery: Recovery
+    prr: Prr
+    undo: Undo
+    rack: Rack
+    tlp: Tlp
+    rate: Rate
+    pacing: Pacing
+    stats: Stats
     keepalive: Keepalive
     challenge: Challenge
     reassembly: Ranges      # received out of order, already in place in `rcv`
-    scoreboard: Ranges      # what the peer says it holds (RFC 2018); RFC 6675 will read it
 
 
 @record
@@ -185,6 +222,14 @@ class TcpSettings:
     tcp_sack: i32
     tcp_timestamps: i32
     tcp_window_scaling: i32
+    tcp_recovery: i32           # bit 0: RACK
+    tcp_early_retrans: i32      # 3: loss probes
+    tcp_frto: i32
+    tcp_slow_start_after_idle: i32
+    tcp_abe: i32                # RFC 8511
+    tcp_hystart: i32            # RFC 9406
+    congestion: i32             # index of the default algorithm
+    settings_reserved: i32
     tcp_keepalive_probes: i32
     ip_local_port_first: i32    # net.ipv4.ip_local_port_range
     ip_local_port_last: i32
@@ -225,6 +270,11 @@ class TcpCounters:
     aborts_on_data: i64
     aborts_on_memory: i64
     out_of_order: i64
+    loss_probes: i64
+    dsacks_received: i64
+    undos: i64
+    spurious_rtos: i64
+    sack_reneging: i64
 
 
 @record
@@ -250,6 +300,7 @@ class Tcp:
 
     now: i64                    # of the current turn
     tcbs: Table
+    runs: Table                 # of all connections' queues
     timers: Timers              # slot = index of the Tcb
     buckets: i64                # distance of the connection hash (u32 heads) from this record
     bucket_mask: i64
@@ -265,6 +316,8 @@ class Tcp:
     key: Key
     rng: Rng
     seg: Segment                # the segment being processed
+    acked: Acked                # what its ACK told
+    algorithms: Annotated[Array[Algorithm], 16]     # congestion controls (netstack/algorithms.py)
     settings: TcpSettings
     counters: TcpCounters
     change_count: i64
@@ -363,8 +416,12 @@ def fail(tcp: Tcp, t: Tcb, errno: int) -> None:
         t.ep.error = errno
     if t.state != State.CLOSED:
         enter(tcp, t, State.CLOSED)
+    runs.clear(tcp.runs, t.queue)
     c = t.clocks
     c.retransmit = 0
+    c.probe = 0
+    c.reorder = 0
+    c.pace = 0
     c.persist = 0
     c.delayed_ack = 0
     c.keepalive = 0

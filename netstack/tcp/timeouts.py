@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import compiled, timers
-from . import listen, newreno, reno, rto, seq
-from .ack import segment_size
+from . import listen, recovery, rto
 from .calls import abort
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
@@ -25,6 +24,16 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
         _give_up(tcp, t)                                    # user timeout
     if c.retransmit != 0 and c.retransmit <= now:
         _retransmit(tcp, t, now)
+    if c.probe != 0 and c.probe <= now:
+        c.probe = 0
+        t.tlp.due = 1                                       # RFC 8985 7.3
+        mark_due(tcp, t)
+    if c.reorder != 0 and c.reorder <= now:
+        c.reorder = 0
+        recovery.on_reorder_timer(tcp, t, now)
+    if c.pace != 0 and c.pace <= now:
+        c.pace = 0
+        mark_due(tcp, t)
     if c.persist != 0 and c.persist <= now:
         _persist(tcp, t, now)
     if c.delayed_ack != 0 and c.delayed_ack <= now:
@@ -44,6 +53,12 @@ def rearm(tcp: Tcp, t: Tcb) -> None:
     first = timers.NEVER
     if c.retransmit != 0:
         first = min(first, c.retransmit)
+    if c.probe != 0:
+        first = min(first, c.probe)
+    if c.reorder != 0:
+        first = min(first, c.reorder)
+    if c.pace != 0:
+        first = min(first, c.pace)
     if c.persist != 0:
         first = min(first, c.persist)
     if c.delayed_ack != 0:
@@ -89,6 +104,7 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
     """Retransmission timeout: "send the segment at the front of the retransmission queue again" (RFC 6298 5.4 ff.)."""
     c = t.clocks
     c.retransmit = 0
+    c.probe = 0
     if t.retransmits >= _limit(tcp, t):
         _give_up(tcp, t)
         return
@@ -99,11 +115,7 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
         t.syn_due = 1
         return
-    mss = segment_size(t)
-    reno.on_rto(t.cc, seq.diff(t.snd_max, t.snd_una), mss, t.retransmits == 1)
-    newreno.on_rto(t.recovery, t.snd_max)
-    t.scoreboard.count = 0                                  # (RFC 2018 8) the peer may have thrown it away
-    t.snd_nxt = t.snd_una                                   # go back
+    recovery.on_rto(tcp, t, now)
 
 
 @compiled

@@ -6,10 +6,8 @@ from hypothesis import strategies as st
 
 from netstack.machine import MS, SECOND
 from netstack.machine.random import Key
-from netstack.tcp import challenge, isn, newreno, reno, timestamps, window
+from netstack.tcp import challenge, isn, timestamps, window
 from netstack.tcp.challenge import Challenge
-from netstack.tcp.newreno import Recovery
-from netstack.tcp.reno import Reno
 from netstack.tcp.timestamps import Timestamps
 
 U32 = st.integers(0, 2**32 - 1)
@@ -55,106 +53,6 @@ def test_round_trip_by_echo(now, offset, ms):
     echo = timestamps.clock(ts, now)
     assert timestamps.rtt(ts, echo, now + ms * MS) == ms * MS
     assert timestamps.rtt(ts, (echo + 1) % 2**32, now) == -1
-
-
-# ---- Reno (RFC 5681)
-
-
-def test_initial_window():
-    """RFC 6928: min(10 MSS, max(2 MSS, 14600))."""
-    assert [reno.initial_window(n) for n in (536, 1460, 1500, 8960, 65495)] == [5360, 14600, 14600, 17920, 130990]
-
-
-def controlled(cwnd, ssthresh):
-    c = Reno.new()
-    c.cwnd, c.ssthresh, c.limited = cwnd, ssthresh, 1
-    return c
-
-
-def test_slow_start_counts_bytes():
-    """RFC 3465, L = 2."""
-    c = controlled(10_000, 50_000)
-    for acked, expected in ((1000, 11_000), (2000, 13_000), (10_000, 15_000), (1, 15_001)):
-        reno.on_ack(c, acked, 1000)
-        assert c.cwnd == expected
-
-
-@given(st.integers(2, 100), st.integers(1, 8))
-def test_congestion_avoidance_adds_a_segment_for_each_window(n, per_ack):
-    c = controlled(n * 1000, 1000)
-    acked = 0
-    while acked < n * 1000:
-        reno.on_ack(c, 1000 * per_ack, 1000)
-        acked += 1000 * per_ack
-    assert c.cwnd == (n + 1) * 1000
-
-
-def test_unused_window_does_not_grow():
-    c = controlled(10_000, 50_000)
-    c.limited = 0
-    reno.on_ack(c, 1000, 1000)
-    assert c.cwnd == 10_000
-
-
-def test_timeouts():
-    """(3.1, eq. 4)"""
-    c = controlled(20_000, 50_000)
-    reno.on_rto(c, 16_000, 1000, True)
-    assert (c.cwnd, c.ssthresh) == (1000, 8000)
-    reno.on_rto(c, 1000, 1000, False)
-    assert (c.cwnd, c.ssthresh) == (1000, 8000)
-    reno.on_rto(c, 1000, 1000, True)
-    assert c.ssthresh == 2000
-
-
-# ---- NewReno (RFC 6582)
-
-
-def recovering():
-    r, c = Recovery.new(), controlled(10_000, 1 << 40)
-    for _ in range(3):
-        assert not r.active
-        newreno.on_duplicate(r, c, 1000, 11_000, 1000)
-    return r, c
-
-
-def test_recovery_begins():
-    r, c = recovering()
-    assert (r.active, r.retransmit, r.recover) == (1, 1, 11_000)
-    assert (c.ssthresh, c.cwnd) == (5000, 8000)
-
-
-def test_duplicates_inflate_and_partial_acks_deflate():
-    """(3.2 step 3) "deflate by the amount of new data ... if at least one SMSS, add back SMSS"."""
-    r, c = recovering()
-    for _ in range(4):
-        newreno.on_duplicate(r, c, 1000, 11_000, 1000)
-    assert c.cwnd == 12_000
-    r.retransmit = 0
-    assert newreno.on_ack(r, c, 3000, 4000, 14_000, 1000)
-    assert (c.cwnd, r.active, r.retransmit) == (10_000, 1, 1)
-
-
-def test_full_ack_ends_it():
-    r, c = recovering()
-    assert not newreno.on_ack(r, c, 10_000, 11_000, 14_000, 1000)
-    assert (r.active, r.dupacks) == (0, 0)
-    assert c.cwnd == min(5000, 4000)
-
-
-def test_new_data_starts_the_count_anew():
-    r, c = Recovery.new(), controlled(10_000, 1 << 40)
-    for una in range(1000, 9000, 1000):
-        for _ in range(2):
-            newreno.on_duplicate(r, c, una, 11_000, 1000)
-        newreno.on_ack(r, c, 1000, una + 1000, 11_000, 1000)
-    assert not r.active
-
-
-def test_timeout_ends_recovery():
-    r, _ = recovering()
-    newreno.on_rto(r, 11_000)
-    assert (r.active, r.retransmit, r.after_rto, r.recover) == (0, 0, 1, 11_000)
 
 
 # ---- challenges (RFC 5961 section 7)

@@ -71,12 +71,24 @@ def test_fallback_after_a_lost_syn():
     assert rto.timeout(r) == SECOND
 
 
-def test_what_is_sent_twice_is_not_timed():
-    """Section 3, Karn."""
+def test_one_sample_for_each_round_trip():
+    """RFC 7323 appendix G: the gains are for one sample a round trip; the next comes from what was sent since."""
     r = fresh()
-    r.timed_at = 5
-    rto.on_expired(r)
-    assert r.timed_at == 0
+    rto.on_rtt(r, 100 * MS, 0, 100 * MS)
+    rto.on_rtt(r, 300 * MS, 10 * MS, 310 * MS)
+    assert r.srtt == 100 * MS
+    rto.on_rtt(r, 300 * MS, 100 * MS, 400 * MS)
+    assert r.srtt == 125 * MS
+    assert r.min_rtt == 100 * MS
+
+
+def test_smallest_sample_is_forgotten_after_a_while():
+    r = fresh()
+    rto.on_rtt(r, 10 * MS, 0, 10 * MS)
+    rto.on_rtt(r, 50 * MS, 299 * SECOND, 300 * SECOND)
+    assert r.min_rtt == 10 * MS
+    rto.on_rtt(r, 50 * MS, 300 * SECOND, 301 * SECOND)
+    assert r.min_rtt == 50 * MS
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=50))
@@ -95,4 +107,3 @@ def test_against_the_equations(samples):
         assert abs(r.rttvar - rttvar) <= 1000
         assert 200 * MS <= r.rto <= 120 * SECOND
         assert abs(r.rto - min(max(srtt + max(MS, 4 * rttvar), 200 * MS), 120 * SECOND)) <= 5000
-    assert r.min_rtt == max(min(samples), 1)

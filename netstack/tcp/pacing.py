@@ -1,0 +1,40 @@
+"""Pacing: segments leave at a rate instead of in bursts.
+
+Each connection has a time before which it sends nothing more; every segment
+moves that time by what it takes at the pacing rate.  Small bursts of up to 1 ms
+are let through together: waking up costs more than they disturb.
+"""
+from __future__ import annotations
+
+from ..machine import MS, SECOND, compiled, i64, record
+
+QUANTUM = 1 * MS
+LARGEST_BURST = 65536   # bytes
+
+
+@record
+class Pacing:
+    """Of one connection."""
+
+    next_at: i64        # ns: nothing leaves before
+    most: i64           # SO_MAX_PACING_RATE, bytes/s; 0: unlimited
+
+
+@compiled
+def rate(p: Pacing, wanted: int) -> int:
+    """The rate in force, bytes/s: what congestion control wants, and the application allows; 0: unlimited."""
+    if p.most == 0:
+        return wanted
+    return p.most if wanted == 0 else min(wanted, p.most)
+
+
+@compiled
+def burst(bytes_per_second: int, mss: int) -> int:
+    """How much may leave together, bytes."""
+    return max(2 * mss, min(bytes_per_second // 1000, LARGEST_BURST))
+
+
+@compiled
+def on_sent(p: Pacing, n: int, bytes_per_second: int, now: int) -> None:
+    """n bytes have left.  A sender that was late by up to a quantum may catch up."""
+    p.next_at = max(p.next_at, now - QUANTUM) + n * SECOND // bytes_per_second

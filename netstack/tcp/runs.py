@@ -1,0 +1,289 @@
+"""The retransmission queue: what was sent and is not yet acknowledged, in runs.
+
+A run is a stretch of sequence space that was sent at one time and has shared one
+fate since: a burst of segments is one run until an ACK or a loss splits it, so a
+window of thousands of segments is a handful of records.  RFC 6675 section 3 calls
+what this keeps the scoreboard; RFC 8985 section 5.2 asks for the times.
+"""
+from __future__ import annotations
+
+from ..machine import at, compiled, i64, record, table, u8, u32
+from ..machine.table import Table
+from . import seq
+
+
+@record
+class Run:
+    """left .. right - 1; the FIN counts as one."""
+
+    next: u32           # the run behind it, 0: none
+    prev: u32
+    left: u32
+    right: u32
+    sent_at: i64        # ns, when it was sent last
+    # of the connection when it was sent (rate.py)
+    delivered: i64      # bytes that had been delivered
+    delivered_at: i64   # ns, when the last of them had
+    first_sent_at: i64  # ns, start of the flight it belongs to
+    sacked: u8          # the peer says it has it
+    lost: u8            # taken for lost
+    retrans: u8         # sent again, and that copy is thought to be on its way
+    again: u8           # was sent again at some time: gives no fair measurement (Karn)
+    app_limited: u8     # the application had not enough to send (rate.py)
+
+
+@record
+class Queue:
+    """The runs of one connection, in order, and sums of bytes over them."""
+
+    head: u32
+    tail: u32
+    count: u32
+    reserved: u32
+    sacked: i64         # held by the peer beyond SND.UNA
+    lost: i64           # taken for lost (also those sent again since)
+    retrans: i64        # sent again and on their way
+
+
+@compiled
+def get(runs: Table, index: int) -> Run:
+    """The run with an index."""
+    return at(Run, table.address(runs, index))
+
+
+@compiled
+def size(r: Run) -> int:
+    """Its length, sequence numbers."""
+    return seq.diff(r.right, r.left)
+
+
+@compiled
+def append(runs: Table, q: Queue, left: int, right: int, now: int) -> int:
+    """left .. right - 1 was sent for the first time.  The index of a run made for it; 0 when it joined the last one."""
+    if q.tail != 0:
+        last = get(runs, q.tail)
+        if last.sent_at == now and last.sacked == 0 and last.lost == 0 and last.retrans == 0:
+            last.right = right
+            return 0
+    index = table.allot(runs)
+    if index == 0:
+        if q.tail != 0:                         # no room for another: one that is older than it knows
+            last = get(runs, q.tail)
+            _count(q, last, -1)
+            last.right = right
+            last.sacked = 0
+            _count(q, last, 1)
+        return 0
+    r = get(runs, index)
+    r.left = left
+    r.right = right
+    r.sent_at = now
+    r.prev = q.tail
+    if q.tail != 0:
+        get(runs, q.tail).next = index
+    else:
+        q.head = index
+    q.tail = index
+    q.count += 1
+    return index
+
+
+@compiled
+def _count(q: Queue, r: Run, sign: int) -> None:
+    """Add a run to the sums, or take it out."""
+    n = sign * size(r)
+    if r.sacked:
+        q.sacked += n
+    if r.lost:
+        q.lost += n
+    if r.retrans:
+        q.retrans += n
+
+
+@compiled
+def split(runs: Table, q: Queue, index: int, middle: int) -> bool:
+    """Cut a run in two at `middle`, inside of it: the front keeps its index.  False when there is no room."""
+    other = table.allot(runs)
+    if other == 0:
+        return False
+    a = get(runs, index)
+    b = get(runs, other)
+    b.left = middle
+    b.right = a.right
+    b.sent_at = a.sent_at
+    b.delivered = a.delivered
+    b.delivered_at = a.delivered_at
+    b.first_sent_at = a.first_sent_at
+    b.sacked = a.sacked
+    b.lost = a.lost
+    b.retrans = a.retrans
+    b.again = a.again
+    b.app_limited = a.app_limited
+    a.right = middle
+    b.prev = index
+    b.next = a.next
+    if a.next != 0:
+        get(runs, a.next).prev = other
+    else:
+        q.tail = other
+    a.next = other
+    q.count += 1
+    return True
+
+
+@compiled
+def _unlink(runs: Table, q: Queue, index: int) -> None:
+    r = get(runs, index)
+    if r.prev != 0:
+        get(runs, r.prev).next = r.next
+    else:
+        q.head = r.next
+    if r.next != 0:
+        get(runs, r.next).prev = r.prev
+    else:
+        q.tail = r.prev
+    q.count -= 1
+    table.release(runs, index)
+
+
+@compiled
+def remove(runs: Table, q: Queue, index: int) -> None:
+    """Take a run out: it is acknowledged."""
+    _count(q, get(runs, index), -1)
+    _unlink(runs, q, index)
+
+
+@compiled
+def trim(q: Queue, r: Run, left: int) -> None:
+    """The front of a run, up to `left`, is acknowledged."""
+    _count(q, r, -1)
+    r.left = left
+    _count(q, r, 1)
+
+
+@compiled
+def clear(runs: Table, q: Queue) -> None:
+    """Give every run back: the connection is over."""
+    while q.head != 0:
+        remove(runs, q, q.head)
+
+
+@compiled
+def set_sacked(q: Queue, r: Run) -> None:
+    """The peer holds it: it is neither lost nor on its way any more."""
+    _count(q, r, -1)
+    r.sacked = 1
+    r.lost = 0
+    r.retrans = 0
+    _count(q, r, 1)
+
+
+@compiled
+def set_lost(q: Queue, r: Run) -> None:
+    """Taken for lost, the copy that was sent again too."""
+    _count(q, r, -1)
+    r.sacked = 0
+    r.lost = 1
+    r.retrans = 0
+    _count(q, r, 1)
+
+
+@compiled
+def set_found(q: Queue, r: Run) -> None:
+    """It was not lost after all."""
+    _count(q, r, -1)
+    r.lost = 0
+    _count(q, r, 1)
+
+
+@compiled
+def set_sent_again(q: Queue, r: Run, now: int) -> None:
+    """A copy of it is on its way."""
+    _count(q, r, -1)
+    r.retrans = 1
+    r.again = 1
+    r.sent_at = now
+    _count(q, r, 1)
+
+
+@compiled
+def join_sacked(runs: Table, q: Queue, index: int) -> int:
+    """Unite a SACKed run with SACKed ones beside it: nothing tells them apart any more.  Its index afterwards."""
+    r = get(runs, index)
+    while r.next != 0 and get(runs, r.next).sacked:
+        r.right = get(runs, r.next).right
+        _unlink(runs, q, r.next)
+    if r.prev != 0 and get(runs, r.prev).sacked:
+        before = r.prev
+        get(runs, before).right = r.right
+        _unlink(runs, q, index)
+        return before
+    return index
+
+
+@compiled
+def pipe(q: Queue, outstanding: int) -> int:
+    """What is thought to be in the network, bytes (RFC 6675 section 4, SetPipe), of all that is outstanding."""
+    return outstanding - q.sacked - q.lost + q.retrans
+
+
+@compiled
+def first_lost(runs: Table, q: Queue) -> int:
+    """The first run that is to be sent again (RFC 6675 section 4, NextSeg rule 1), or 0."""
+    if q.lost == 0 or q.lost == q.retrans:
+        return 0
+    index = q.head
+    while index != 0:
+        r = get(runs, index)
+        if r.lost and r.retrans == 0:
+            return index
+        index = r.next
+    return 0
+
+
+@compiled
+def all_lost(runs: Table, q: Queue, renege: int) -> int:
+    """A timeout: everything that the peer has not SACKed is to be sent again; with `renege` that too.
+
+    RFC 6675 5.1 keeps the SACKs over a timeout, unless the peer has taken back what it said (RFC 2018 section 8).
+    Returns how many bytes were not lost before.
+    """
+    news = 0
+    index = q.head
+    while index != 0:
+        r = get(runs, index)
+        if r.sacked == 0 or renege:
+            if r.lost == 0 or r.retrans:
+                news += size(r)
+            set_lost(q, r)
+            index = _join_lost(runs, q, index)
+            r = get(runs, index)
+        index = r.next
+    return news
+
+
+@compiled
+def _join_lost(runs: Table, q: Queue, index: int) -> int:
+    """Unite a lost run with the one before, if they are alike: they are sent again as one stretch.  Its index then."""
+    r = get(runs, index)
+    if r.prev == 0:
+        return index
+    before = get(runs, r.prev)
+    if before.lost == 0 or before.retrans or before.again != r.again:
+        return index
+    before.right = r.right
+    before.sent_at = max(before.sent_at, r.sent_at)
+    keep = r.prev
+    _unlink(runs, q, index)
+    return keep
+
+
+@compiled
+def all_found(runs: Table, q: Queue) -> None:
+    """The loss was none: what was not sent again is on its way as before."""
+    index = q.head
+    while index != 0:
+        r = get(runs, index)
+        if r.lost and r.retrans == 0:
+            set_found(q, r)
+        index = r.next
