@@ -7,6 +7,7 @@ behind: the namespace ends with its last process.
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -14,6 +15,8 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 CLONE_NEWUSER = 0x1000_0000
 CLONE_NEWNET = 0x4000_0000
@@ -67,6 +70,71 @@ def _unshare(libc: ctypes.CDLL, flags: int) -> int:
 def _write(path: str, text: str) -> None:
     with open(path, "w") as f:
         f.write(text)
+
+
+class Namespace:
+    """A network namespace held by a descriptor; threads enter it for a while.
+
+    It lasts until `close`, and as long as anybody is in it or an interface of it
+    is held from elsewhere.  OSError if it may not be made: the caller must be root,
+    or root of a user namespace (`enter`).
+    """
+
+    def __init__(self) -> None:
+        self._fd = -1
+        made: list[int | OSError] = []
+        thread = threading.Thread(target=self._make, args=(made,))      # only this thread moves there
+        thread.start()
+        thread.join()
+        if isinstance(made[0], OSError):
+            raise made[0]
+        self._fd = made[0]
+
+    @staticmethod
+    def _make(made: list[int | OSError]) -> None:
+        try:
+            if error := _unshare(ctypes.CDLL(None, use_errno=True), CLONE_NEWNET):
+                raise OSError(error, f"no new network namespace: {os.strerror(error)}")
+            loopback_up()
+            made.append(_current())
+        except OSError as error:
+            made.append(error)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """This thread is in it: sockets and interfaces it makes, and processes it starts, belong there."""
+        home = _current()
+        try:
+            _set(self._fd)
+            try:
+                yield
+            finally:
+                _set(home)
+        finally:
+            os.close(home)
+
+    def close(self) -> None:
+        """Let go of it.  Twice does no harm."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Namespace:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _current() -> int:
+    """A descriptor of this thread's network namespace."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _set(fd: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fd, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), f"setns: {os.strerror(ctypes.get_errno())}")
 
 
 def main() -> None:

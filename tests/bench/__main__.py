@@ -18,10 +18,12 @@ from rich.table import Table
 
 from netstack.lab.namespace import command as in_namespace
 
+from . import paths
 from .measure import MEASUREMENTS, Figures, MeasurementError, Target
 from .peers import NETSTACK, allow_descriptors, linux_on_veth, machine, prepare_namespace, stack_on_tap
 
 INSIDE = "NETSTACK_BENCH_INSIDE"
+PATHS = "paths"
 Results = dict[str, dict[str, Any]]
 
 COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
@@ -43,20 +45,28 @@ COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
 @click.option("--quick", is_flag=True, help="Short and once: a look, not a figure.")
 @click.option("--seconds", default=2.5, show_default=True, help="Of each measurement.")
 @click.option("--repeat", default=3, show_default=True, help="Of which the median is shown.")
-@click.option("--only", multiple=True, type=click.Choice(list(MEASUREMENTS)), help="Just these measurements.")
-@click.option("--no-linux", is_flag=True, help="Without Linux over a veth pair.")
+@click.option("--only", multiple=True, type=click.Choice([*MEASUREMENTS, PATHS]),
+              help="Just these measurements; paths: transfers over impaired paths.")
+@click.option("--path", "path_numbers", multiple=True, type=click.IntRange(1, len(paths.PATHS)), metavar="N",
+              help=f"Of the paths, just the N-th (1 to {len(paths.PATHS)}).")
+@click.option("--path-seconds", default=12.0, show_default=True, help="Of each transfer over a path.")
+@click.option("--path-repeat", default=1, show_default=True, help="Of which the median is shown.")
+@click.option("--congestion", multiple=True, default=paths.ALGORITHMS, show_default=True, metavar="NAME",
+              help="Congestion control of who sends over a path.")
+@click.option("--no-linux", is_flag=True, help="Without Linux over a veth pair, or over paths.")
 @click.option("--no-netstack", is_flag=True, help="Without this stack.")
 @click.option("--also", multiple=True, metavar="NAME=COMMAND",
               help="Another stack; {tap}, {address} and {gateway} in the command are filled in.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write every figure there.")
-def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], no_linux: bool, no_netstack: bool,
+def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_numbers: tuple[int, ...],
+         path_seconds: float, path_repeat: int, congestion: tuple[str, ...], no_linux: bool, no_netstack: bool,
          also: tuple[str, ...], json_path: str | None) -> None:
     """Measure this stack against the Linux kernel, and Linux against itself in the same run."""
     if INSIDE not in os.environ:
         sys.exit(subprocess.call(in_namespace([sys.executable, "-m", "tests.bench", *sys.argv[1:]]),
                                  env={**os.environ, INSIDE: "1"}))
     if quick:
-        seconds, repeat = min(seconds, 1.0), 1
+        seconds, repeat, path_seconds, path_repeat = min(seconds, 1.0), 1, min(path_seconds, 4.0), 1
     allow_descriptors()
     prepare_namespace()
     chosen = {name: f for name, f in MEASUREMENTS.items() if not only or name in only}
@@ -70,13 +80,33 @@ def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], no_lin
         peers.append(("Linux, veth", partial(linux_on_veth, "linux", True)))
         peers.append(("Linux, veth, no offload", partial(linux_on_veth, "linux", False)))
     console = Console(stderr=True)
-    results: Results = {name: _measure(name, peer, chosen, seconds, repeat, console) for name, peer in peers}
-    _print(results, chosen)
+    results: Results = {}
+    if chosen:
+        results = {name: _measure(name, peer, chosen, seconds, repeat, console) for name, peer in peers}
+        _print(results, chosen)
+    over: Results = {}
+    load = os.getloadavg()[0]
+    if not only or PATHS in only:
+        over = _paths(path_numbers, paths.pairings(congestion, not no_linux, not no_netstack), path_seconds,
+                      path_repeat, console)
     if json_path is not None:
         with open(json_path, "w") as file:
             json.dump({"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                       "seconds": seconds, "repeat": repeat, "results": results}, file, indent=1)
+                       "seconds": seconds, "repeat": repeat, "results": results,
+                       PATHS: {"seconds": path_seconds, "load before": load, "results": over}}, file, indent=1)
             file.write("\n")
+
+
+def _paths(numbers: tuple[int, ...], pairings: list[paths.Pairing], seconds: float, repeat: int,
+           console: Console) -> Results:
+    """The transfers over impaired paths."""
+    if not numbers:
+        numbers = tuple(range(1, len(paths.PATHS) + 1))
+    subprocess.run([sys.executable, "-m", "netstack", "warm"], check=True, stdout=subprocess.DEVNULL)
+    print(f"load average before: {os.getloadavg()[0]:.1f}")
+    results = paths.table_of(tuple(paths.PATHS[n - 1] for n in numbers), pairings, seconds, repeat, console)
+    paths.show(results, pairings, seconds)
+    return results
 
 
 def _measure(name: str, peer: Callable[[], AbstractContextManager[Target]],
