@@ -41,3 +41,27 @@ def await_carrier(name: str) -> None:
                 return
             time.sleep(0.01)
     raise TimeoutError(f"{name} has no carrier")
+
+
+def counters() -> dict[str, int]:
+    """What the kernel has counted in this thread's namespace, by nstat(8)'s names ("TcpRetransSegs", ...).
+
+    /proc/net/snmp and /proc/net/netstat: two lines for each group, names and numbers.
+    """
+    found = {}
+    for file in ("snmp", "netstat"):
+        lines = Path(f"/proc/thread-self/net/{file}").read_text().splitlines()
+        for names, numbers in zip(lines[::2], lines[1::2], strict=True):
+            group, _, text = names.partition(":")
+            found.update({group + name: int(n) for name, n in zip(text.split(), numbers.split()[1:], strict=True)})
+    return found
+
+
+def sysctl(name: str) -> str:
+    """A setting of this thread's namespace, such as "net.ipv4.tcp_sack".  OSError if it has none."""
+    return Path("/proc/sys", *name.split(".")).read_text().strip()
+
+
+def set_sysctl(name: str, value: object) -> None:
+    """Write a setting of this thread's namespace.  OSError if it has none, or we may not."""
+    Path("/proc/sys", *name.split(".")).write_text(str(value))

@@ -38,6 +38,7 @@ QUEUE = 10_000                  # frames that a TAP keeps: the relay's queue is 
 PATIENCE = 60.0                 # seconds for a process to be ready or to end, over its time
 TRANSFER = Path(__file__).with_name("transfer.py")
 ALGORITHMS = ("cubic", "bbr")
+ENOUGH = 0.95                   # of Linux's goodput; two runs of the same differ by so much
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class PathOf:
 
 PATHS = (
     PathOf("100 Mbit/s, 50 ms RTT, 1.25 MB queue", 100, 50, 1_250_000),
-    PathOf("the same, queue of one bandwidth-delay product", 100, 50, 625_000),
-    PathOf("the same, 1 % loss", 100, 50, 625_000, loss=0.01),
+    PathOf("100 Mbit/s, 50 ms RTT, 625 kB queue (one bandwidth-delay product)", 100, 50, 625_000),
+    PathOf("100 Mbit/s, 50 ms RTT, 625 kB queue, 1 % loss", 100, 50, 625_000, loss=0.01),
     PathOf("100 Mbit/s, 20 ms RTT, 3 % loss", 100, 20, 250_000, loss=0.03),
     PathOf("100 Mbit/s, 20 ms RTT, 2 % reordered, 0.1 % duplicated", 100, 20, 250_000, reorder=0.02, duplicate=0.001),
     PathOf("500 Mbit/s, 1 ms RTT, 0.5 % loss", 500, 1, 250_000, loss=0.005),
@@ -189,7 +190,7 @@ def table_of(paths: tuple[PathOf, ...], chosen: list[Pairing], seconds: float, r
     for path in paths:
         row = results.setdefault(path.name, {})
         for pairing in chosen:
-            key = pairing.name.replace("\n", " ")
+            key = _key(pairing)
             if pairing in missing:
                 row[key] = {"missing": missing[pairing]}
                 continue
@@ -207,6 +208,10 @@ def table_of(paths: tuple[PathOf, ...], chosen: list[Pairing], seconds: float, r
     return results
 
 
+def _key(pairing: Pairing) -> str:
+    return pairing.name.replace("\n", " ")
+
+
 def _median(runs: list[dict[str, float]]) -> dict[str, float]:
     goodput = statistics.median_low([run["mbit_s"] for run in runs])
     return next(run for run in runs if run["mbit_s"] == goodput)
@@ -219,9 +224,10 @@ def show(results: dict[str, dict[str, Any]], chosen: list[Pairing], seconds: flo
     for pairing in chosen:
         table.add_column(pairing.name, justify="right")
     for path, row in results.items():
-        table.add_row(path, *(_cell(row[pairing.name.replace("\n", " ")]) for pairing in chosen))
+        table.add_row(path, *(_cell(row[_key(pairing)]) for pairing in chosen))
     Console(width=max(120, Console().width)).print(table)
     runs = [run for row in results.values() for cell in row.values() for run in cell.get("runs", ())]
+    _say_who_is_behind(results, chosen, print)
     if runs:
         _say_how_exact(runs, print)
 
@@ -238,6 +244,18 @@ def _cell(cell: dict[str, Any]) -> str:
 def _say_how_exact(runs: list[dict[str, float]], say: Callable[[str], None]) -> None:
     released, late = sum(r["line_released"] for r in runs), sum(r["line_late"] for r in runs)
     mean = statistics.mean(r["line_late_mean_us"] for r in runs)
-    worst = max(r["line_late_most_us"] for r in runs) / 1000
     say(f"the relay let frames go {mean:.0f} us after their time on average, {100 * late / max(released, 1):.2f} % of "
-        f"them more than 200 us, at worst {worst:.1f} ms; it could not write {sum(r['line_refused'] for r in runs):.0f}")
+        f"them more than 200 us, at worst {max(r['line_late_most_us'] for r in runs) / 1000:.1f} ms; "
+        f"it could not write {sum(r['line_refused'] for r in runs):.0f}")
+
+
+def _say_who_is_behind(results: dict[str, dict[str, Any]], chosen: list[Pairing], say: Callable[[str], None]) -> None:
+    """Where netstack sends or receives less than Linux does with the same algorithm."""
+    for path, row in results.items():
+        for pairing in chosen:
+            ours = row[_key(pairing)].get("median")
+            other = row.get(_key(Pairing("linux", "linux", pairing.algorithm)), {}).get("median")
+            if "netstack" in (pairing.sender, pairing.receiver) and ours and other:
+                share = ours["mbit_s"] / other["mbit_s"]
+                if share < ENOUGH:
+                    say(f"{_key(pairing)}: {100 * share:.0f} % of what Linux reaches on {path}")
