@@ -113,6 +113,10 @@ class Namespace:
         finally:
             os.close(home)
 
+    def fileno(self) -> int:
+        """The descriptor, for whoever moves an interface there."""
+        return self._fd
+
     def close(self) -> None:
         """Let go of it.  Twice does no harm."""
         fd, self._fd = self._fd, -1

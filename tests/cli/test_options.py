@@ -25,6 +25,7 @@ WRONG = [
     (["ping", "-6", "127.0.0.1"], "not an IPv6 address"),
     (["ping", "example"], "not an IP address"),
     (["ping", "-c", "-1", "127.0.0.1"], "not in the range"),
+    (["relay", "tap0"], "Missing argument"),
     (["nonsense"], "No such command"),
 ]
 

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -37,3 +39,38 @@ def test_if_possible() -> None:
     done = subprocess.run(namespace.command(["--if-possible", *SHOW]), capture_output=True, text=True, timeout=20,
                           check=True)
     assert done.stdout.startswith("net:")
+
+
+def _link() -> str:
+    return os.readlink("/proc/thread-self/ns/net")
+
+
+@pytest.fixture
+def further() -> Iterator[namespace.Namespace]:
+    """A further namespace, where we may make one."""
+    try:
+        made = namespace.Namespace()
+    except OSError as error:
+        pytest.skip(str(error))
+    with made:
+        yield made
+
+
+def test_enter_and_come_back(further: namespace.Namespace) -> None:
+    home = _link()
+    with further.entered():
+        there = _link()
+        assert there != home
+        assert [name for _, name in socket.if_nameindex()] == ["lo"]
+        done = subprocess.run(SHOW, capture_output=True, text=True, timeout=20, check=True)
+        assert done.stdout.split()[0] == there          # a process started here is here
+        with socket.create_server(("127.0.0.1", 0)) as server:      # the loopback is up
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    assert _link() == home
+
+
+def test_come_back_after_an_exception(further: namespace.Namespace) -> None:
+    home = _link()
+    with pytest.raises(KeyError), further.entered():
+        raise KeyError
+    assert _link() == home
