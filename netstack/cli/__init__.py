@@ -11,6 +11,7 @@ COMMANDS = {    # name: the first line of its help
     "run": "Run an unmodified Python program on this stack.",
     "ping": "Send ICMP echo requests.",
     "relay": "Join two TAPs by a bad network.",
+    "drill": "Run scripts in packetdrill's language, in virtual time.",
     "warm": "Compile the engine now instead of at first use.",
 }
 

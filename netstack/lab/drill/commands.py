@@ -1,0 +1,135 @@
+"""Shell commands of a script: those that only set a sysctl are mapped to the stack's settings, all others refused.
+
+No shell is ever started.
+"""
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from .script import At, Command, Unsupported
+
+PROC = "/proc/sys/"
+DEFAULTS = ("defaults.sh",)                         # published scripts begin with it
+SETTERS = ("set_sysctls.py", "set_sysctl.py")
+RESTORE = re.compile(r"/tmp/sysctl_restore_\S*\.sh$")
+FLAGS = {"-q", "-w", "-qw", "-wq", "-e", "-n", "--quiet", "--write"}
+
+# What a stack begins with in published scripts: the production values that their defaults.sh stands for
+COMMON: dict[str, str] = {
+    "net.ipv4.tcp_rmem": "4096 540000 15728640",
+    "net.ipv4.tcp_wmem": "4096 262144 4194304",
+    "net.ipv4.tcp_timestamps": "1",
+    "net.ipv4.tcp_syn_retries": "5",
+    "net.ipv4.tcp_synack_retries": "5",
+    "net.ipv4.tcp_frto": "2",
+    "net.ipv4.tcp_sack": "1",
+    "net.ipv4.tcp_dsack": "1",
+    "net.ipv4.tcp_reordering": "3",
+    "net.ipv4.tcp_congestion_control": "cubic",
+    "net.ipv4.tcp_slow_start_after_idle": "0",
+    "net.ipv4.tcp_early_retrans": "4",
+    "net.ipv4.tcp_recovery": "1",
+    "net.ipv4.tcp_ecn": "0",
+    "net.ipv4.tcp_pacing_ss_ratio": "200",
+    "net.ipv4.tcp_pacing_ca_ratio": "120",
+    "net.ipv4.tcp_notsent_lowat": "4294967295",
+    "net.ipv4.tcp_fastopen": "0x3",
+    "net.ipv4.tcp_fastopen_key": "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
+    "net.ipv4.tcp_syncookies": "1",
+}
+
+
+def assignments(command: Command) -> Iterator[tuple[At, str, str, bool]]:
+    """(where, sysctl, value, whether the script names it itself) of a command.  Unsupported: it does more."""
+    for at, words in _commands(command):
+        yield from _one(at, words)
+
+
+def _commands(command: Command) -> Iterator[tuple[At, list[str]]]:
+    """Its simple commands, as words."""
+    column = command.at.column + 1
+    for i, line in enumerate(command.text.replace("\\\n", "  ").split("\n")):
+        position = 0
+        for piece in re.split(r"(;|&&|\|\|)", line):
+            text = piece.strip()
+            start = position + len(piece) - len(piece.lstrip())
+            position += len(piece)
+            if not text or text in (";", "&&", "||") or text.startswith("#"):
+                continue
+            at = At(command.at.line + i, (column if i == 0 else 1) + start)
+            try:
+                yield at, shlex.split(text, comments=True)
+            except ValueError as error:
+                raise Unsupported(at, f"the shell command {text!r} ({error})") from None
+
+
+def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
+    name = words[0].rpartition("/")[2]
+    rest = [w for w in words[1:] if w not in (">/dev/null", "2>&1")]
+    if rest[-2:-1] in ([">"], ["2>"]) and rest[-1] == "/dev/null":
+        rest = rest[:-2]
+    if name == "sysctl":
+        values = [w for w in rest if w not in FLAGS]
+        if values and all("=" in w for w in values):
+            for word in values:
+                key, _, value = word.partition("=")
+                yield at, key.strip().replace("/", "."), value.strip(), True
+            return
+    elif name in DEFAULTS and not rest:
+        for key, value in COMMON.items():
+            yield at, key, value, False
+        return
+    elif name in SETTERS and rest:
+        if all(w.startswith(PROC) and "=" in w for w in rest):
+            for word in rest:
+                key, _, value = word.partition("=")
+                yield at, _dotted(key), value, True
+            return
+    elif name == "echo" and len(rest) >= 3 and rest[-2] == ">" and rest[-1].startswith(PROC):
+        yield at, _dotted(rest[-1]), " ".join(rest[:-2]), True
+        return
+    elif RESTORE.match(words[0]) or words in (["true"], [":"]) or words == ["ip", "tcp_metrics", "flush", "all"]:
+        return                                      # each script has a stack of its own: nothing to restore or forget
+    raise Unsupported(at, f"the shell command {' '.join(words)!r}: only commands that set a sysctl are carried out "
+                          "(sysctl, echo ... > /proc/sys/..., set_sysctls.py, defaults.sh)")
+
+
+def _dotted(path: str) -> str:
+    return path.removeprefix(PROC).replace("/", ".")
+
+
+def apply(settings: Any, key: str, text: str) -> str | None:
+    """Set one.  None: done; else why not."""
+    values: list[Any] = []
+    for word in text.split():
+        try:
+            values.append(int(word, 0))
+        except ValueError:
+            values.append(word)
+    if key == "net.ipv4.tcp_rmem" and len(values) == 3 and not _try(settings, key, tuple(values)):
+        # what SO_RCVBUF may ask for decides about the window scale, as the third value does on Linux
+        _try(settings, "net.core.rmem_max", values[2])
+        values = values[1:2]
+    if key == "net.ipv4.tcp_wmem" and len(values) == 3 and not _try(settings, key, tuple(values)):
+        _try(settings, "net.core.wmem_max", values[2])
+        values = values[2:]                         # Linux's buffers grow to it
+    if key not in settings:
+        return f"the stack has no setting {key}"
+    before = settings[key]
+    value: Any = values[0] if len(values) == 1 else tuple(values) or ""
+    try:
+        settings[key] = value
+    except (TypeError, ValueError) as error:
+        return f"{error} (it stays {before})"
+    return None
+
+
+def _try(settings: Any, key: str, value: Any) -> bool:
+    try:
+        settings[key] = value
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
