@@ -67,6 +67,7 @@ def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
         t.ts.recent = seg.tsval
         t.ts.recent_at = tcp.now
         t.ts.has_recent = 1
+        t.ts.last_ack_sent = seq.add(seg.seq, 1)        # (RFC 7323 4.3) what we answer with acknowledges the SYN
     t.ws_ok = 1 if seg.has_wscale and s.tcp_window_scaling else 0
     t.snd_wscale = seg.wscale if t.ws_ok else 0
     if t.ws_ok == 0:

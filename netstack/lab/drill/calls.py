@@ -72,6 +72,7 @@ class Open:
     remote: Any = None                          # where a UDP socket sends
     interests: dict[int, tuple[int, Node, str]] = field(default_factory=dict)       # of an epoll instance
     written: int = 0
+    read: int = 0
     patterned: bool = True                      # all that was written is `pattern`
 
 
@@ -334,7 +335,12 @@ class Calls:
             got += piece
             if flags & MSG_WAITALL and o.blocks and piece and len(got) < count:
                 return None
-            return Answer(len(got), 0, _compare(node, got))
+            problems = _compare(node, got)
+            if o.talk is not None and o.sock.type == real.SOCK_STREAM:
+                if got != pattern(o.read, len(got)):
+                    problems.append("the bytes are not those that the peer sent there")
+                o.read += 0 if flags & MSG_PEEK else len(got)
+            return Answer(len(got), 0, problems)
         started = self.runner.now
         return self.on_socket(call, action)
 

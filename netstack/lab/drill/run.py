@@ -448,7 +448,10 @@ class Runner:
             ack = conversation.to_live(ack)
         assert packet.options is not None
         self.tell(str(packet))
-        payload = pattern(packet.seq - 1, packet.length)
+        if packet.flags & SYN:
+            conversation.peer_isn = packet.seq
+        begin = packet.seq + bool(packet.flags & SYN) - conversation.peer_isn - 1
+        payload = pattern(begin & packets.MASK, packet.length)
         body = packets.tcp(self.remote, self.local, conversation.remote, conversation.local, packet.seq, ack,
                            packet.flags, conversation.win if packet.win is None else packet.win, packet.urg or 0,
                            conversation.inbound_options(packet.options), payload)
@@ -545,7 +548,8 @@ class Runner:
         problems = self._ports(wanted, conversation)
         if not self.options.strict_segments:
             self._gather(wanted, seen, latest)
-        problems += talk.problems(wanted, seen, conversation, self.options.tcp_ts_tick_usecs)
+        problems += talk.problems(wanted, seen, conversation, self.options.tcp_ts_tick_usecs,
+                                  self.options.strict_segments)
         self.touched(conversation)
         return problems + self._content(first, conversation, seen)
 

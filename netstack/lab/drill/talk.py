@@ -29,6 +29,7 @@ class Talk:
     script_isn: int = 0
     named: bool = False                 # whether the script has said what it calls it
     win: int = 0                        # the peer's last window
+    peer_isn: int = 0                   # the peer's initial sequence number
     stamps: dict[int, int] = field(default_factory=dict)        # TSval: script's to the stack's
     first_stamp: tuple[int, int, int] | None = None             # the first one: script's, the stack's, ns
 
@@ -103,12 +104,16 @@ class Talk:
 
 
 
-def problems(expected: TcpPacket, seen: list[Seen], talk: Talk, tick: int = 0) -> list[str]:
-    """How the stack's packet (or several, that carry what the script has in one) differs from the expected one."""
+def problems(expected: TcpPacket, seen: list[Seen], talk: Talk, tick: int = 0, strict: bool = False) -> list[str]:
+    """How the stack's packet (or several, that carry what the script has in one) differs from the expected one.
+
+    Which segments with text carry PSH is the sender's choice (RFC 9293 3.9.1.2); `strict` compares it.
+    """
     first, last = seen[0], seen[-1]
     found = [s.problem for s in seen if s.problem]
     flags = last.flags | (first.flags & ~(PSH | FIN))
-    if flags != expected.flags:
+    ignored = 0 if strict or not last.payload else PSH
+    if (flags ^ expected.flags) & ~ignored:
         found.append(f"the flags are {flag_letters(flags)}, not {flag_letters(expected.flags)}")
     if first.flags & SYN and not talk.named:
         talk.script_isn, talk.named = expected.seq, True
