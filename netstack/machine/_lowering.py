@@ -368,6 +368,15 @@ def _zero(context: Any, builder: Any, p: Any, n: Any) -> None:
     builder.call(fn, [builder.inttoptr(p, PTR), ir.Constant(I32, 0), n])
 
 
+@_lower(memory.equal, 3)
+def _equal(context: Any, builder: Any, a: Any, b: Any, n: Any) -> Any:
+    _check_fence(context, builder, a, n)
+    _check_fence(context, builder, b, n)
+    fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, [PTR, PTR, I64]), "memcmp")
+    order = builder.call(fn, [builder.inttoptr(a, PTR), builder.inttoptr(b, PTR), n])
+    return builder.zext(builder.icmp_signed("==", order, ir.Constant(I32, 0)), I64)
+
+
 @_lower(memory.sum16, 3)
 def _sum16(context: Any, builder: Any, p: Any, n: Any, acc: Any) -> Any:
     """RFC 1071 section 2(B) and (C): add native 32-bit lanes into 64-bit sums, fold, swap once.

@@ -146,6 +146,12 @@ def zero(p: int, n: int) -> None:
 
 
 @primitive
+def equal(a: int, b: int, n: int) -> int:
+    """1 if the n bytes at a and those at b are the same, else 0."""
+    return 1 if _read(a, n) == _read(b, n) else 0
+
+
+@primitive
 def sum16(p: int, n: int, acc: int) -> int:
     """Add n bytes to an Internet checksum accumulator (RFC 1071), folded to 16 bits.
 

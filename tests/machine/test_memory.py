@@ -78,6 +78,16 @@ def test_zero(twin, n):
         assert buffer.raw == b"\xee" + bytes(n) + b"\xee" * (15 - n)
 
 
+@pytest.mark.parametrize(("a", "b", "n", "expected"), [
+    (b"", b"", 0, 1), (b"abcdefghi", b"abcdefghi", 9, 1), (b"abcdefghi", b"abcdefghj", 9, 0),
+    (b"abcdefghi", b"abcdefghj", 8, 1), (b"\x00b", b"\x80b", 2, 0), (b"\0\0x", b"\0\0y", 3, 0)])
+def test_equal(twin, a, b, n, expected):
+    for body in (memory.equal, twin(memory.equal, 3)):
+        (one, p), (other, q) = block(a), block(b)
+        assert body(p, q, n) == expected
+        del one, other
+
+
 def naive_sum(data: bytes, acc: int) -> int:
     """RFC 1071 section 1, as it is written: words, end-around carry."""
     if len(data) % 2:
