@@ -28,6 +28,7 @@ from .machine import (
     timers,
     unit,
 )
+from .machine.timers import NEVER
 from .tcp import algorithms, arrives, calls, header, output, tcb, timeouts
 from .tcp import icmp as tcp_icmp
 from .world import Destination, World
@@ -220,11 +221,17 @@ def expire_unit(world: int, now: int) -> int:
             more = 0
             break
         timeouts.expire(w.tcp, tcb.get(w.tcp, index), now)
+    release(w, now)
+    return more
+
+
+@compiled
+def release(w: World, now: int) -> None:
+    """Frames that the impairments of our own interfaces have held go to the device when their time has come."""
     for i in range(w.net.interface_count):
         iface = w.net.interfaces[i + 1]
         if iface.up == 1:
             impair.release(iface.impair_out, iface.device, now)
-    return more
 
 
 # ---- out -----------------------------------------------------------------------------
@@ -344,6 +351,23 @@ def settle(w: World, now: int) -> int:
 @compiled
 def next_deadline(w: World, now: int) -> int:
     """When the next turn is needed if nothing arrives: ns, `now` when work waits, or NEVER."""
+    return min(next_work(w, now), next_release(w, now))
+
+
+@compiled
+def next_release(w: World, now: int) -> int:
+    """When `release` is needed."""
+    first = NEVER
+    for i in range(w.net.interface_count):
+        iface = w.net.interfaces[i + 1]
+        if iface.up == 1:
+            first = min(first, impair.next_deadline(iface.impair_out, now))
+    return first
+
+
+@compiled
+def next_work(w: World, now: int) -> int:
+    """When the rest of a turn is."""
     if w.tcp.due_head != 0 or has_notes(w) or has_frames(w):
         return now
     first = min(timers.next_deadline(w.tcp.timers), ip_timeouts.next_deadline(w.net))
@@ -351,7 +375,6 @@ def next_deadline(w: World, now: int) -> int:
         iface = w.net.interfaces[i + 1]
         if iface.up == 1:
             first = min(first, impair.next_deadline(iface.impair_in, now))
-            first = min(first, impair.next_deadline(iface.impair_out, now))
     return first
 
 

@@ -54,6 +54,7 @@ class Node:
     ends: i64               # address of the Ends on it, one after the other
     count: i64              # how many
     deadline: i64           # ns: when its next turn is due
+    release: i64            # ns: when the link lets its next frame go on, for which it needs no turn
 
 
 @record
@@ -80,6 +81,7 @@ def run(simulation: int, until: int, awaiting: int) -> int:
     for i in range(s.count):
         node = at(Node, s.nodes + i * NODE)
         node.deadline = s.now
+        node.release = s.now
         drive.lock(at(World, node.world))
     result = _run(s, until, awaiting)
     for i in range(s.count):
@@ -101,7 +103,8 @@ def _run(s: Simulation, until: int, awaiting: int) -> int:
             return s.now
         next = NEVER
         for i in range(s.count):
-            next = min(next, at(Node, s.nodes + i * NODE).deadline)
+            node = at(Node, s.nodes + i * NODE)
+            next = min(next, node.deadline, node.release)
         if next > until:
             s.now = max(until, s.now)
             return s.now
@@ -110,8 +113,15 @@ def _run(s: Simulation, until: int, awaiting: int) -> int:
 
 @compiled
 def _round(s: Simulation) -> int:
-    """One turn of every stack that has something to do now.  0 when none has."""
+    """Frames go on, then one turn of every stack that has something to do now.  0 when there was nothing."""
     busy = 0
+    for i in range(s.count):
+        node = at(Node, s.nodes + i * NODE)
+        if node.release <= s.now:
+            w = at(World, node.world)
+            engine.release(w, s.now)
+            node.release = engine.next_release(w, s.now)
+            busy = 1
     for i in range(s.count):
         node = at(Node, s.nodes + i * NODE)
         w = at(World, node.world)
@@ -127,7 +137,8 @@ def _round(s: Simulation) -> int:
                     changed |= _act(s, w, e)
             if changed:
                 more |= engine.settle(w, s.now)
-            node.deadline = s.now if more else min(engine.next_deadline(w, s.now), starts)
+            node.deadline = s.now if more else min(engine.next_work(w, s.now), starts)
+            node.release = engine.next_release(w, s.now)
             s.turns += 1
             busy = 1
     return busy

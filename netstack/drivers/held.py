@@ -1,18 +1,24 @@
 """Held: frames that wait for their time of release, in memory of their own.
 
-A heap orders them by time (`machine.timers`, slot = place of the frame).  Frames
-stored one after the other for the same time share one slot of the heap, as a
-chain, so that they come out in the order they went in.
+Most frames are to be released after those that came before them: they stand in a
+line.  There are two, since those that are held back for the sake of disorder go
+out in an order of their own.  What fits into neither line goes into a heap
+(`machine.timers`, slot = place of the frame); there, frames stored one after the
+other for the same time share one slot as a chain, so that they come out in the
+order they went in.
 """
 from __future__ import annotations
 
-from ..machine import addressof, arena, at, compiled, copy, i32, i64, load64, record, sizeof, table, timers
+from typing import Annotated
+
+from ..machine import Array, addressof, arena, at, compiled, copy, i32, i64, load64, record, sizeof, table, timers
 from ..machine.arena import Arena
 from ..machine.table import Table
-from ..machine.timers import Timers
+from ..machine.timers import NEVER, Timers
 
 CAPACITY = 1 << 16          # frames, place 0 is not used
 MEMORY = 256 << 20          # bytes of address space for frames; only what is touched is committed
+LINES = 2
 
 
 @record
@@ -20,8 +26,19 @@ class Held:
     """One frame that waits."""
 
     where: i64          # its bytes, as the arena names them
+    release: i64        # ns
     length: i32
-    next: i32           # the next frame of the chain, or 0
+    next: i32           # the next frame of the line or chain, or 0
+
+
+@record
+class Line:
+    """Frames in the order of their release, which is that of their coming."""
+
+    first: i32
+    last: i32           # 0: the line is empty
+    begins: i64         # time of release of the first, ns
+    ends: i64           # ... and of the last
 
 
 @record
@@ -29,11 +46,13 @@ class Store:
     """The frames that one direction of an interface holds."""
 
     slots: Table        # of Held
-    order: Timers       # by time of release; slot = place in `slots`
+    lines: Annotated[Array[Line], 2]
+    order: Timers       # of what is in no line, by time of release; slot = place in `slots`
     arena: Arena        # the frames' bytes
     ready: i32          # first of a chain whose time has come, or 0
-    last: i32           # the frame stored last, or 0 once it is out
+    last: i32           # the frame put into the heap last, or 0 once it is out
     last_release: i64   # its time of release
+    next: i64           # when the next frame is due, ns, or NEVER
 
 
 HELD = sizeof(Held)
@@ -49,6 +68,7 @@ def init(s: Store) -> None:
     where += CAPACITY * HELD
     timers.init(s.order, where, CAPACITY)
     arena.init(s.arena, where + CAPACITY * (timers.NODE + timers.PLACE), MEMORY)
+    s.next = NEVER
 
 
 @compiled
@@ -68,39 +88,84 @@ def put(s: Store, iov: int, parts: int, total: int, release: int) -> int:
         return 0
     h = _held(s, place)
     h.where = where
+    h.release = release
     h.length = total
     to = addressof(s.arena) + where
     for i in range(parts):
         n = load64(iov + 16 * i + 8)
         copy(to, load64(iov + 16 * i), n)
         to += n
+    _queue(s, place, release)
+    s.next = min(s.next, release)
+    return place
+
+
+@compiled
+def _queue(s: Store, place: int, release: int) -> None:
+    """Give a frame its place in the order: behind the line that ends latest before it, else in the heap."""
+    best = -1
+    latest = -1
+    for i in range(LINES):
+        ends = s.lines[i].ends if s.lines[i].last != 0 else 0
+        if latest < ends <= release:
+            best = i
+            latest = ends
+    if best >= 0:
+        line = s.lines[best]
+        if line.last == 0:
+            line.first = place
+            line.begins = release
+        else:
+            _held(s, line.last).next = place
+        line.last = place
+        line.ends = release
+        return
     if s.last != 0 and s.last_release == release:
         _held(s, s.last).next = place
     else:
         timers.arm(s.order, place, release)
     s.last = place
     s.last_release = release
-    return place
 
 
 @compiled
 def is_due(s: Store, now: int) -> bool:
     """Whether a frame's time has come."""
-    return s.ready != 0 or timers.next_deadline(s.order) <= now
+    return s.next <= now
 
 
 @compiled
 def take(s: Store, now: int) -> int:
     """The place of the next frame whose time has come, taken out of the order; 0 when none is due."""
-    place = s.ready
+    if s.next > now:
+        return 0
+    place = 0
+    for i in range(LINES):
+        line = s.lines[i]
+        if place == 0 and line.last != 0 and line.begins == s.next:
+            place = line.first
+            line.first = _held(s, place).next
+            if line.first == 0:
+                line.last = 0
+            else:
+                line.begins = _held(s, line.first).release
     if place == 0:
-        place = timers.expire(s.order, now)
-        if place < 0:
-            return 0
-    s.ready = _held(s, place).next
-    if place == s.last:
-        s.last = 0
+        place = s.ready if s.ready != 0 else timers.expire(s.order, now)
+        s.ready = _held(s, place).next
+        if place == s.last:
+            s.last = 0
+    s.next = _first(s)
     return place
+
+
+@compiled
+def _first(s: Store) -> int:
+    """When the next frame is due, or NEVER."""
+    first = _held(s, s.ready).release if s.ready != 0 else timers.next_deadline(s.order)
+    for i in range(LINES):
+        if s.lines[i].last != 0:
+            first = min(first, s.lines[i].begins)
+    return first
 
 
 @compiled
@@ -126,6 +191,4 @@ def length(s: Store, place: int) -> int:
 @compiled
 def next_deadline(s: Store, now: int) -> int:
     """When the next frame is due, or NEVER."""
-    if s.ready != 0:
-        return now
-    return timers.next_deadline(s.order)
+    return s.next
