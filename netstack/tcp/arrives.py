@@ -215,8 +215,8 @@ def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     error = ECONNRESET
     if t.state == State.CLOSE_WAIT:
         error = EPIPE                                   # as Linux (tcp_reset)
-    elif t.state in (State.LAST_ACK, State.CLOSING):
-        error = 0
+    elif t.state in (State.LAST_ACK, State.CLOSING) and ring.used(t.snd) == 0:
+        error = 0                                       # text that was not acknowledged may be lost: as Linux
     fail(tcp, t, error)
     return DONE
 

@@ -1,6 +1,9 @@
 """What does not fit: RFC 9293 3.10.7.4 first to fifth, and RFC 5961 against blind attacks."""
 from __future__ import annotations
 
+import errno
+import socket as real
+
 import pytest
 
 from netstack.errors import Drop
@@ -73,6 +76,22 @@ def test_reset_in_close_wait_is_a_broken_pipe(link):
     link.peer_sends(RST)
     with pytest.raises(BrokenPipeError):
         conn.send(b"x")
+
+
+def test_reset_of_last_words_is_told(each_link):
+    """Differs: in LAST-ACK and CLOSING 3.10.7.4 tells nobody; text that was not acknowledged may be lost: as Linux."""
+    link = each_link
+    conn = link.established(iss=999)
+    link.peer_sends(FIN | ACK)
+    link.expect(ACK)
+    conn.send(b"last words")
+    conn.shutdown(real.SHUT_WR)
+    link.expect(PSH | ACK, data=b"last words")
+    link.expect(FIN | ACK)
+    assert link.state() == State.LAST_ACK
+    link.peer_sends(RST)
+    assert link.state() == State.CLOSED
+    assert conn.getsockopt(real.SOL_SOCKET, real.SO_ERROR) == errno.ECONNRESET
 
 
 @pytest.mark.parametrize("state", [State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSING, State.LAST_ACK])
