@@ -76,6 +76,7 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_max_tw_buckets": _count("tcp", "tcp_max_tw_buckets", "connections in TIME-WAIT at most"),
     _V4 + "tcp_tw_reuse": _count("tcp", "tcp_tw_reuse", "a connection may take the ports of one in TIME-WAIT", 0, 2),
     _V4 + "tcp_sack": _flag("tcp", "tcp_sack", "offer selective acknowledgments (RFC 2018)"),
+    _V4 + "tcp_dsack": _flag("tcp", "tcp_dsack", "report what came twice (RFC 2883)"),
     _V4 + "tcp_timestamps": _count("tcp", "tcp_timestamps", "offer timestamps (RFC 7323)", 0, 2),
     _V4 + "tcp_window_scaling": _flag("tcp", "tcp_window_scaling", "offer window scaling (RFC 7323)"),
     _V4 + "tcp_congestion_control": Setting("tcp", ("congestion",), "congestion control of new connections",

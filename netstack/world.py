@@ -201,6 +201,7 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_max_tw_buckets = 16384
     s.tcp_tw_reuse = 1
     s.tcp_sack = 1
+    s.tcp_dsack = 1
     s.tcp_timestamps = 1
     s.tcp_window_scaling = 1
     s.tcp_recovery = 1

@@ -26,9 +26,33 @@ LAYERS = (
 DATA_PATH = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # Mechanisms of TCP know nothing but numbers and each other: the record of each stands by itself.
-MECHANISMS = {"seq", "ranges", "rto", "timestamps", "isn", "challenge", "runs", "rate", "rack", "tlp", "sack", "acked",
-              "newreno", "prr", "undo", "frto", "stats", "pacing", "cwv", "congestion", "reno", "cubic", "hystart",
-              "bbr"}
+MECHANISMS = {
+    "acked",
+    "bbr",
+    "challenge",
+    "congestion",
+    "cubic",
+    "cwv",
+    "dsack",
+    "hystart",
+    "isn",
+    "newreno",
+    "pacing",
+    "prr",
+    "rack",
+    "ranges",
+    "rate",
+    "reno",
+    "rto",
+    "runs",
+    "sack",
+    "seq",
+    "stats",
+    "timestamps",
+    "tlp",
+    "undo",
+    "frto",
+}
 # What prepares or describes, in Python, beside the data path's own functions.
 PYTHON_TOO = {"engine.set_units", "warm", "ip.setup", "world", "tcp.algorithms"}
 STANDARD = {"__future__", "typing", "enum", "errno", "collections", "dataclasses", "ctypes", "mmap", "os"}

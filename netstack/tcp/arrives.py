@@ -108,11 +108,16 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     if _ends_simultaneous_open(t, seg):
         return _acknowledges(tcp, t, seg, now)
+    if t.state == State.SYN_RECEIVED and seg.flags & (SYN | ACK | RST) == SYN and seg.seq == t.irs:
+        t.syn_due = 1                                       # the peer's SYN again, text or not: our SYN-ACK was lost
+        mark_due(tcp, t)
+        return Drop.TCP_UNACCEPTABLE
     if not _is_acceptable(t, seg):                                      # first, check sequence number
         return _unacceptable(tcp, t, seg, now)
     if t.ts.ok and seg.has_ts and not seg.flags & RST:
         if timestamps.is_old(t.ts, seg.tsval, now):                     # (RFC 7323 5.3 R1)
             _owe_ack(tcp, t)
+            receive.note_old(tcp, t, seg)                               # (RFC 2883 4.3)
             return Drop.TCP_PAWS
         timestamps.on_segment(t.ts, seg.seq, seg.tsval, now)            # (RFC 7323 4.3 step 2)
     if seg.flags & RST:                                                 # second, check the RST bit
@@ -163,20 +168,20 @@ def _owe_ack(tcp: Tcp, t: Tcb) -> None:
 @compiled
 def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless RST)."""
+    # "If the RCV.WND is zero, special allowance should be made to accept valid ACKs, URGs, and RSTs."
+    closed = current(t) == 0 and seg.seq == t.rcv_nxt
     if seg.flags & RST:
-        return Drop.TCP_BAD_RST
-    if t.state == State.SYN_RECEIVED and seg.flags & (SYN | ACK) == SYN and seg.seq == t.irs:
-        t.syn_due = 1                                   # the peer's SYN again: our SYN-ACK was lost
-        mark_due(tcp, t)
-        return Drop.TCP_UNACCEPTABLE
+        return _reset(tcp, t, seg, now) if closed else Drop.TCP_BAD_RST
     if t.state == State.TIME_WAIT and seg.flags & FIN:
         set_linger(tcp, t, now, tcp.settings.tcp_time_wait)     # "Restart the 2 MSL time-wait timeout."
-    if seg.len == 0 and not _is_probe(t, seg) and not challenge.allowed(t.challenge, now):
-        return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray: an ACK war ends here
-    # "If the RCV.WND is zero, special allowance should be made to accept valid ACKs, URGs, and RSTs."
-    if current(t) == 0 and seg.flags & ACK and seg.seq == t.rcv_nxt and _is_valid_ack(t, seg):
+    if (seg.len == 0 or seg.flags & SYN) and not _is_probe(t, seg) and not challenge.allowed(t.challenge, now):
+        return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray, a SYN: an ACK war ends here
+    if closed and seg.flags & ACK and _is_valid_ack(t, seg):
         ack.take(tcp, t, seg, now)
         _our_fin_acknowledged(tcp, t, now)
+        if seg.flags & URG and t.fin_received == 0:
+            _urgent(tcp, t, seg)
+    receive.note_old(tcp, t, seg)
     _owe_ack(tcp, t)
     return Drop.TCP_UNACCEPTABLE
 
@@ -197,7 +202,7 @@ def _is_valid_ack(t: Tcb, seg: Segment) -> bool:
 def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Second, check the RST bit: only one that fits exactly resets (RFC 5961 3.2)."""
     if seg.seq != t.rcv_nxt:
-        if challenge.allowed(t.challenge, now):
+        if _in_window(t, seg.seq, current(t)) and challenge.allowed(t.challenge, now):
             tcp.counters.challenge_acks += 1
             _owe_ack(tcp, t)
         return Drop.TCP_BAD_RST
@@ -224,6 +229,12 @@ def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 @compiled
 def _unexpected_syn(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Fourth, check the SYN bit: in the window it is answered with a challenge ACK (RFC 5961 4.2)."""
+    if t.state == State.SYN_RECEIVED and t.parent != 0:
+        tcp.counters.attempt_fails += 1
+        listen.drop_half_open(tcp, t)                   # "return this connection to the LISTEN state"
+        t.parent = 0
+        fail(tcp, t, 0)
+        return Drop.TCP_BAD_SYN
     if challenge.allowed(t.challenge, now):
         tcp.counters.challenge_acks += 1
         _owe_ack(tcp, t)
@@ -244,10 +255,9 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             listen.on_established(tcp, t)
         if t.fin:                                       # CLOSE was called meanwhile (3.10.4)
             enter(tcp, t, State.FIN_WAIT_1)
-    elif seq.gt(seg.ack, t.snd_max):                    # something not yet sent
-        _owe_ack(tcp, t)
-        return Drop.TCP_BAD_ACK
-    elif seq.lt(seg.ack, seq.add(t.snd_una, -max(t.max_window, 1))):    # (RFC 5961 5.2) too old to be true
+    elif seq.gt(seg.ack, t.snd_max) or seq.lt(seg.ack, seq.add(t.snd_una, -max(t.max_window, 1))):
+        # something not yet sent, or (RFC 5961 5.2) too old to be true: answered, but rarely, or two ends that
+        # disagree would answer each other for ever
         if challenge.allowed(t.challenge, now):
             tcp.counters.challenge_acks += 1
             _owe_ack(tcp, t)
@@ -312,28 +322,34 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     reason = DONE
     if seg.flags & URG and t.state in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
         _urgent(tcp, t, seg)
-    fin = _trim(t, seg)
+    fin = _trim(tcp, t, seg)
     if seg.data_len > 0:
         if t.state not in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
             _owe_ack(tcp, t)                            # "should not occur, since a FIN has been received"
-            return Drop.TCP_UNACCEPTABLE
-        if t.ep.closed:                                 # (3.6.1) nobody is left to read it: say so
+            reason = Drop.TCP_UNACCEPTABLE
+        elif t.ep.closed:                               # (3.6.1) nobody is left to read it: say so
             tcp.counters.aborts_on_data += 1
             t.rst_due = 1
             fail(tcp, t, ECONNRESET)
             return Drop.TCP_AFTER_CLOSE
-        if t.read_closed:
+        elif t.read_closed:
             _discard(tcp, t, seg)
         else:
             reason = receive.place(tcp, t, seg, now)
         mark_due(tcp, t)
-    if fin:
-        _fin(tcp, t, seg, now)
+    if fin and t.fin_received:                          # again: our ACK was lost
+        _owe_ack(tcp, t)
+        if t.state == State.TIME_WAIT:
+            set_linger(tcp, t, now, tcp.settings.tcp_time_wait)
+    elif fin:
+        _hold_fin(tcp, t, seg)
+    if t.fin_held and t.fin_at == t.rcv_nxt:
+        _fin(tcp, t, now)
     return reason
 
 
 @compiled
-def _trim(t: Tcb, seg: Segment) -> bool:
+def _trim(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
     """Cut the text to the window (3.10.7.4, "segments ... can be tailored").  True if a FIN stands within it."""
     if seg.flags & SYN:
         seg.seq = seq.add(seg.seq, 1)
@@ -343,8 +359,9 @@ def _trim(t: Tcb, seg: Segment) -> bool:
         cut = min(before, seg.data_len)
         if before > seg.data_len:
             fin = False                                 # the FIN as well
-        if cut > 0 or fin:
-            t.ack_now = 1 if cut > 0 else t.ack_now
+        if cut > 0:
+            t.ack_now = 1
+            receive.note_old(tcp, t, seg)
         seg.data += cut
         seg.data_len -= cut
         seg.seq = seq.add(seg.seq, cut)
@@ -359,7 +376,7 @@ def _trim(t: Tcb, seg: Segment) -> bool:
 def _discard(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     """After shutdown(SHUT_RD): in order, acknowledged and thrown away, as Linux does."""
     if seg.seq == t.rcv_nxt:
-        t.rcv_nxt = ranges.advance(t.reassembly, seq.add(t.rcv_nxt, seg.data_len))
+        t.rcv_nxt = receive.advance(t, seq.add(t.rcv_nxt, seg.data_len))
     _owe_ack(tcp, t)
 
 
@@ -374,15 +391,21 @@ def _urgent(tcp: Tcp, t: Tcb, seg: Segment) -> None:
 
 
 @compiled
-def _fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
-    """Eighth, check the FIN bit."""
-    if t.state in (State.CLOSED, State.LISTEN, State.SYN_SENT):
+def _hold_fin(tcp: Tcp, t: Tcb, seg: Segment) -> None:
+    """Note where the FIN stands: text before it may be missing (SHLD-31), and what is out of order gets its ACK now."""
+    if t.state == State.CLOSED:
         return
-    if t.fin_received:                                  # again: our ACK was lost
-        _owe_ack(tcp, t)
-        return
-    if seq.add(seg.seq, seg.data_len) != t.rcv_nxt:     # data before it is missing: it will come again
-        return
+    end = seq.add(seg.seq, seg.data_len)
+    if end == t.rcv_nxt or ranges.insert(t.reassembly, end, seq.add(end, 1)):
+        t.fin_held = 1
+        t.fin_at = end
+    _owe_ack(tcp, t)
+
+
+@compiled
+def _fin(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Eighth, check the FIN bit: all before it has come."""
+    t.fin_held = 0
     t.fin_received = 1
     t.rcv_nxt = seq.add(t.rcv_nxt, 1)
     ranges.clear(t.reassembly)                          # nothing stands beyond a FIN, whatever was sent

@@ -104,7 +104,7 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
         return 0
     path_mss = t.pmtu_mss
     mss = segment_size(t)
-    if t.reassembly.count != 0 and t.sack_ok:
+    if t.sack_ok:
         mss -= receive.sack_len(t, 40 - timestamps.OPTION_LEN * t.ts.ok)
     if t.queue.head == 0 and tcp.settings.tcp_slow_start_after_idle and t.stats.last_data_sent != 0 and (
             recovery.algorithm(tcp, t).full == 0):

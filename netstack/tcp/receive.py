@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..errors import Drop
 from ..machine import addressof, arena, at, compiled, put16, put32, ring
 from ..machine.arena import Arena
-from . import ranges, seq, window
+from . import dsack, ranges, seq, window
 from .header import NOP, SACK, Segment
 from .tcb import Tcb, Tcp, arm, notify
 
@@ -58,6 +58,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             t.ack_now = 1
             return Drop.TCP_UNACCEPTABLE
     if seg.seq != t.rcv_nxt:                                            # out of order
+        _note_held(tcp, t, seg.seq, n)
         if not ranges.insert(t.reassembly, seg.seq, seq.add(seg.seq, n)):
             t.ack_now = 1
             return Drop.TCP_REASSEMBLY
@@ -68,7 +69,8 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     ring.place(t.rcv, position, seg.data, n)
     nxt = seq.add(t.rcv_nxt, n)
     if t.reassembly.count != 0:
-        nxt = ranges.advance(t.reassembly, nxt)
+        _note_held(tcp, t, seg.seq, n)
+        nxt = advance(t, nxt)
         t.ack_now = 1                                                   # (RFC 5681 4.2) a hole was filled
     gained = seq.diff(nxt, t.rcv_nxt)
     t.rcv_nxt = nxt
@@ -76,6 +78,31 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     notify(tcp, t)
     _acknowledge(tcp, t, gained, now)
     return Drop.NONE
+
+
+@compiled
+def advance(t: Tcb, nxt: int) -> int:
+    """Everything before `nxt` is here.  Returns `nxt`, moved over the text held behind it, at most to the FIN held."""
+    nxt = ranges.advance(t.reassembly, nxt)
+    if t.fin_held and seq.gt(nxt, t.fin_at):
+        return t.fin_at
+    return nxt
+
+
+@compiled
+def note_old(tcp: Tcp, t: Tcb, seg: Segment) -> None:
+    """The segment's text before RCV.NXT came twice: the next ACK says so."""
+    n = min(seg.data_len, seq.diff(t.rcv_nxt, seg.seq))
+    if n > 0 and t.sack_ok and tcp.settings.tcp_dsack:
+        left = seq.add(seg.seq, (seg.flags >> 1) & 1)               # behind a SYN
+        dsack.note(t.dsack, left, seq.add(left, n))
+
+
+@compiled
+def _note_held(tcp: Tcp, t: Tcb, left: int, n: int) -> None:
+    """... and what of n bytes from `left` on is held already."""
+    if t.sack_ok and tcp.settings.tcp_dsack:
+        dsack.note_held(t.dsack, t.reassembly, left, seq.add(left, n))
 
 
 @compiled
@@ -92,30 +119,37 @@ def _acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
 @compiled
 def sack_len(t: Tcb, room: int) -> int:
     """The length of the SACK option for a segment with `room` bytes left for options; 0: none."""
-    if t.sack_ok == 0 or t.reassembly.count == 0 or room < 12:
+    blocks = t.reassembly.count + t.dsack.due
+    if t.sack_ok == 0 or blocks == 0 or room < 12:
         return 0
-    return 4 + 8 * min(t.reassembly.count, (room - 4) // 8)
+    return 4 + 8 * min(blocks, (room - 4) // 8)
 
 
 @compiled
 def emit_sack(t: Tcb, p: int, length: int) -> None:
-    """Write NOP, NOP, SACK at p: first the block that changed last (RFC 2018 section 4), then the others in order."""
-    blocks = (length - 4) // 8
+    """Write NOP, NOP, SACK at p: what came twice (RFC 2883 section 4), the block that changed last (RFC 2018
+    section 4), then the others in order."""
     put16(p, (NOP << 8) | NOP)
-    put16(p + 2, (SACK << 8) | (2 + 8 * blocks))
+    put16(p + 2, (SACK << 8) | (length - 2))
+    end = p + length
     p += 4
+    if t.dsack.due:
+        t.dsack.due = 0                 # "Each duplicate ... is reported in at most one D-SACK block."
+        p = _emit_block(p, t.dsack.left, t.dsack.right)
     r = t.reassembly
     newest = 0
     for i in range(r.count):
         if seq.leq(r.items[i].left, r.newest) and seq.gt(r.items[i].right, r.newest):
             newest = i
-    put32(p, r.items[newest].left)
-    put32(p + 4, r.items[newest].right)
-    p += 8
-    written = 1
+    if p < end:
+        p = _emit_block(p, r.items[newest].left, r.items[newest].right)
     for i in range(r.count):
-        if i != newest and written < blocks:
-            put32(p, r.items[i].left)
-            put32(p + 4, r.items[i].right)
-            p += 8
-            written += 1
+        if i != newest and p < end:
+            p = _emit_block(p, r.items[i].left, r.items[i].right)
+
+
+@compiled
+def _emit_block(p: int, left: int, right: int) -> int:
+    put32(p, left)
+    put32(p + 4, right)
+    return p + 8

@@ -34,6 +34,7 @@ from . import runs
 from .acked import Acked
 from .challenge import Challenge
 from .congestion import Algorithm, Congestion
+from .dsack import Dsack
 from .header import Segment
 from .newreno import Recovery
 from .pacing import Pacing
@@ -127,6 +128,7 @@ class Tcb:
     fin: u8                 # the application has closed its direction: a FIN follows the data
     fin_sent: u8
     fin_received: u8
+    fin_held: u8            # the peer's FIN is here, text before it is not
     push: u8                # application asked for the last bytes to be pushed
     # options agreed on
     sack_ok: u8             # both sides sent SACK-permitted
@@ -172,6 +174,7 @@ class Tcb:
     rcv_nxt: u32            # RCV.NXT
     rcv_adv: u32            # right edge of the window we have advertised: RCV.NXT + RCV.WND
     rcv_up: u32             # RCV.UP
+    fin_at: u32             # sequence number of the FIN that is held
     irs: u32                # IRS
     # sizes
     snd_mss: u16            # largest segment the peer takes: its MSS option, or the default
@@ -205,6 +208,7 @@ class Tcb:
     keepalive: Keepalive
     challenge: Challenge
     reassembly: Ranges      # received out of order, already in place in `rcv`
+    dsack: Dsack
 
 
 @record
@@ -220,6 +224,7 @@ class TcpSettings:
     tcp_max_tw_buckets: i32
     tcp_tw_reuse: i32
     tcp_sack: i32
+    tcp_dsack: i32
     tcp_timestamps: i32
     tcp_window_scaling: i32
     tcp_recovery: i32           # bit 0: RACK

@@ -286,13 +286,18 @@ def test_recovery_from_an_old_duplicate_syn(link):
     assert link.state() == State.ESTABLISHED
 
 
-def test_another_syn_in_the_window_is_challenged(link):
+def test_another_syn_in_the_window_returns_to_listen(each_link):
+    """3.10.7.4, fourth: "If the connection was initiated with a passive OPEN, then return this connection to the LISTEN
+    state": a peer that has started anew gets its connection with the next SYN."""
+    link = each_link
     link.listen()
     link.peer_sends(SYN, seq=100, mss=1460)
     link.expect(SYN | ACK)
     link.peer_sends(SYN, seq=200, mss=1460)
-    link.expect(ACK, seq=1, ack=101)
-    assert link.state() == State.SYN_RECEIVED
+    link.expect_silence()
+    assert link.state() == State.CLOSED
+    link.peer_sends(SYN, seq=200, mss=1460)
+    link.expect(SYN | ACK, ack=201)
 
 
 # ---- SYN-SENT
