@@ -116,7 +116,8 @@ def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return _unacceptable(tcp, t, seg, now)
     if t.ts.ok and seg.has_ts and not seg.flags & RST:
         if timestamps.is_old(t.ts, seg.tsval, now):                     # (RFC 7323 5.3 R1)
-            _owe_ack(tcp, t)
+            if seg.len != 0 or challenge.allowed(t.challenge, now):     # rarely, as in `_unacceptable`
+                _owe_ack(tcp, t)
             receive.note_old(tcp, t, seg)                               # (RFC 2883 4.3)
             return Drop.TCP_PAWS
         timestamps.on_segment(t.ts, seg.seq, seg.tsval, now)            # (RFC 7323 4.3 step 2)

@@ -17,6 +17,8 @@ import socket as real
 import struct
 from collections import deque
 from contextlib import ExitStack, suppress
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import netstack
@@ -50,6 +52,15 @@ class Conversation:
         self.wscale = 0                 # of the stack's windows
         self.offered_wscale = False
         self.offered_ts = False
+
+
+@dataclass
+class Picture:
+    """What `Link.put_back` needs."""
+
+    image: bytes
+    now: int
+    talks: dict[tuple[int, int], Conversation]
 
 
 class Link:
@@ -358,6 +369,23 @@ class Link:
         body = body[:2] + struct.pack("!H", codec.checksum(codec.pseudo(src, dst, ICMP6, len(body)) + body)) + body[4:]
         self.wire.inject(codec.ethernet(self.wire_mac, PEER_MAC, codec.ip(src, dst, ICMP6, body, ttl=255)))
         self.clock.settle()
+
+    # ---- once more from here
+
+    def picture(self) -> Picture:
+        """Everything as it is now: "a copy of the range is a copy of the stack" (world.py)."""
+        self.drain()
+        memory = self.stack._memory
+        return Picture(ctypes.string_at(memory.address, memory.size), self.clock.now, deepcopy(self.talks))
+
+    def put_back(self, picture: Picture) -> None:
+        """As if nothing had happened since.  Sockets that were made or closed meanwhile are the test's own business."""
+        memory = self.stack._memory
+        ctypes.memmove(memory.address, picture.image, memory.size)
+        self.clock.now, self.talks = picture.now, deepcopy(picture.talks)
+        self.queue.clear()
+        self.others.clear()
+        self.log.clear()
 
     # ---- the end
 
