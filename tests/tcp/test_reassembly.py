@@ -73,8 +73,8 @@ def start(request) -> Iterator[tuple]:
 SEGMENTS = st.tuples(st.integers(0, LENGTH) | st.integers(0, 60).map(lambda n: 100 * n), st.sampled_from([1, 2, 10, 100, 400, 1460]), st.integers(0, 3))
 
 
-@settings(deadline=None, max_examples=120)
-@given(steps=st.lists(SEGMENTS, max_size=28), near=st.booleans())
+@settings(deadline=None, max_examples=150)
+@given(steps=st.lists(SEGMENTS, min_size=6, max_size=28), near=st.booleans())
 def test_against_a_set_of_positions(start, steps, near):
     link, conn, base, edge, picture = start
     link.put_back(picture)
@@ -119,7 +119,7 @@ def test_against_a_set_of_positions(start, steps, near):
         if naive.nxt > LENGTH:
             break
         if near:                                        # most of them where they matter
-            first = min(max(naive.nxt + first // 2 - 300, 0), LENGTH - 1)
+            first = max(naive.nxt // 100 * 100 + first % 1500 - 400, 0)
         sends(min(first, LENGTH - 1), min(first + n, LENGTH))
         if then == 0:
             reads()
