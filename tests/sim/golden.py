@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netstack import sockopt
 from netstack.lab.simulation import Simulation
+from netstack.tcp import algorithms as known
 
 KEPT = Path(__file__).with_name("golden.md")
 SECONDS = 10.0          # virtual, of one case
@@ -29,7 +29,7 @@ FLOWS = (2, 4, 8, 16, 32, 64)
 
 def algorithms() -> list[str]:
     """The congestion controls that this stack has."""
-    return [name.decode() if isinstance(name, bytes) else name for name in getattr(sockopt, "ALGORITHMS", (b"reno",))]
+    return list(known.names())
 
 
 @dataclass(frozen=True)

@@ -332,7 +332,7 @@ def expected(s: Arrival) -> Outcome:
 
 # ---- the scenes
 
-PROFILE = netstack.Profile(connections=8, sockets=2, buffers=1 << 20, neighbours=4)
+PROFILE = netstack.Profile(connections=8, sockets=2, runs=64, buffers=1 << 20, neighbours=4)
 
 
 def converse(link: Link, conn: Any) -> None:

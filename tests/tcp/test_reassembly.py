@@ -19,7 +19,7 @@ LENGTH = 6000
 TEXT = bytes((i * 31 + i // 256) & 0xFF for i in range(LENGTH))
 BUFFER = 4096
 BLOCKS = 4
-PROFILE = netstack.Profile(connections=8, sockets=2, buffers=1 << 20, neighbours=4)
+PROFILE = netstack.Profile(connections=8, sockets=2, runs=64, buffers=1 << 20, neighbours=4)
 
 
 class Reference:

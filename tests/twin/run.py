@@ -25,7 +25,7 @@ from ..dialogues.codec import ACK, FIN, PSH, RST, SYN, URG, Seg
 from ..dialogues.link import changes, check_edges, check_nothing_left
 from ..sim import invariants
 
-PROFILE = netstack.Profile(connections=64, sockets=24, buffers=48 << 20, neighbours=12)
+PROFILE = netstack.Profile(connections=64, sockets=24, runs=1024, buffers=48 << 20, neighbours=12)
 EVERY = 100                 # steps between two lines
 PEER_MAC = b"\x02\0\0\0\0\2"
 ADDRESSES = (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2"))
