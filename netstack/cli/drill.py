@@ -27,7 +27,8 @@ def _defined(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 @click.option("-D", "--define", "defines", multiple=True, metavar="NAME=VALUE", callback=_defined,
               help="Replace a symbol in the scripts.")
 @click.option("-v", "--verbose", is_flag=True, help="Print packets and calls as they happen.")
-@click.argument("scripts", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False), metavar="SCRIPT.pkt...")
+@click.argument("scripts", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False),
+                metavar="SCRIPT.pkt...")
 def command(version: str, defines: dict[str, str], verbose: bool, scripts: tuple[str, ...]) -> None:
     """Run scripts in packetdrill's language on this stack, in virtual time.
 
@@ -42,7 +43,6 @@ def command(version: str, defines: dict[str, str], verbose: bool, scripts: tuple
 
     versions = VERSIONS if version == "all" else (version,)
     statuses: list[int] = []
-    done: set[tuple[str, str]] = set()
     notes: set[str] = set()
     for script in scripts:
         for each in versions:
@@ -53,9 +53,6 @@ def command(version: str, defines: dict[str, str], verbose: bool, scripts: tuple
                                    say=click.echo if verbose else None)
             except OSError as error:
                 refuse(f"cannot read {script}: {error.strerror}", 2)
-            if (script, outcome.ip_version) in done:        # it says itself which version
-                continue
-            done.add((script, outcome.ip_version))
             for note in outcome.notes:
                 if note not in notes:
                     notes.add(note)
@@ -67,6 +64,8 @@ def command(version: str, defines: dict[str, str], verbose: bool, scripts: tuple
                 click.echo(outcome.report(), err=True)
             elif len(scripts) > 1 or len(versions) > 1:
                 click.echo(outcome.report())
+            if outcome.ip_version != each:      # it says itself which version
+                break
     if len(statuses) > 1:
         click.echo(f"{len(statuses)} runs: {statuses.count(0)} ok, {statuses.count(1)} failed, "
                    f"{statuses.count(2)} that cannot be run")

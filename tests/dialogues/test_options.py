@@ -229,3 +229,13 @@ def test_unknown_option_of_the_application(link):
     with pytest.raises(OSError, match="not available") as e:
         link.socket().setsockopt(real.IPPROTO_TCP, 4711, 1)
     assert e.value.errno == errno.ENOPROTOOPT
+
+
+def test_ts_recent_moves_with_the_third_segment(each_link):
+    """(RFC 7323 4.3) The SYN-ACK acknowledges the SYN: Last.ACK.sent is what follows it."""
+    link = each_link
+    conn = link.established(ts=True)
+    link.advance(0.5)
+    link.peer_sends(ACK, ts=(777_777, link.talk().ts))
+    conn.send(b"x")
+    assert link.expect(ACK, data=b"x").ts[1] == 777_777

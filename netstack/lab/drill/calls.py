@@ -114,7 +114,7 @@ class Calls:
         number = ERRNOS.get(call.errno or "")
         if call.errno is not None and number is None:
             raise ScriptError(call.at, f"expected the name of an errno, found {call.errno!r}")
-        if wanted is not None and wanted != answer.value or (number is not None and answer.errno != number):
+        if (wanted is not None and wanted != answer.value) or (number is not None and answer.errno != number):
             raise Mismatch(call.at, f"{call.name}() returned {_said(answer.value, answer.errno)}, not "
                                     f"{_said(wanted if wanted is not None else -1, number or 0)}")
         if answer.problems:
@@ -173,7 +173,8 @@ class Calls:
         if isinstance(node, Dots):
             return default
         if not isinstance(node, Braces):
-            raise ScriptError(node.at, "expected ... or {sa_family = ..., sin_port = htons(...), sin_addr = inet_addr(...)}")
+            raise ScriptError(node.at, "expected ... or {sa_family = ..., sin_port = htons(...), "
+                                       "sin_addr = inet_addr(...)}")
         fields = node.fields()
         port = self.integer(fields["sin_port"].value) if "sin_port" in fields else 0
         where = fields.get("sin_addr") or fields.get("sin6_addr")

@@ -15,6 +15,7 @@ PROC = "/proc/sys/"
 DEFAULTS = ("defaults.sh",)                         # published scripts begin with it
 SETTERS = ("set_sysctls.py", "set_sysctl.py")
 RESTORE = re.compile(r"/tmp/sysctl_restore_\S*\.sh$")
+ARITHMETIC = re.compile(r"\$\(\(([\d\s*+]+)\)\)")
 FLAGS = {"-q", "-w", "-qw", "-wq", "-e", "-n", "--quiet", "--write"}
 
 # What a stack begins with in published scripts: the production values that their defaults.sh stands for
@@ -61,9 +62,20 @@ def _commands(command: Command) -> Iterator[tuple[At, list[str]]]:
                 continue
             at = At(command.at.line + i, (column if i == 0 else 1) + start)
             try:
-                yield at, shlex.split(text, comments=True)
-            except ValueError as error:
+                yield at, shlex.split(ARITHMETIC.sub(_sum, text), comments=True)
+            except (ValueError, ArithmeticError) as error:
                 raise Unsupported(at, f"the shell command {text!r} ({error})") from None
+
+
+def _sum(match: re.Match[str]) -> str:
+    """$((15*1024*1024)): sums and products of numbers."""
+    total = 0
+    for term in match.group(1).split("+"):
+        product = 1
+        for factor in term.split("*"):
+            product *= int(factor, 0)
+        total += product
+    return str(total)
 
 
 def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
@@ -93,6 +105,8 @@ def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
         return
     elif RESTORE.match(words[0]) or words in (["true"], [":"]) or words == ["ip", "tcp_metrics", "flush", "all"]:
         return                                      # each script has a stack of its own: nothing to restore or forget
+    elif name == "ethtool" and rest[:1] in (["-K"], ["--offload"]) and rest[3:] and set(rest[3::2]) == {"off"}:
+        return                                      # nothing is offloaded here
     raise Unsupported(at, f"the shell command {' '.join(words)!r}: only commands that set a sysctl are carried out "
                           "(sysctl, echo ... > /proc/sys/..., set_sysctls.py, defaults.sh)")
 

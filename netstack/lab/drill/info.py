@@ -76,10 +76,10 @@ def run(code: Code, path: str, raw: bytes) -> None:
     try:
         exec(compile(tree, path, "exec"), dict(names))
     except Exception as error:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == path),
-                    code.at.line)
+        frames = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path and f.lineno]
         lines = code.text.splitlines()
-        source = lines[line - code.at.line].strip() if 0 <= (line or 0) - code.at.line < len(lines) else code.text
+        index = frames[-1] - code.at.line if frames else 0
+        source = lines[index].strip() if 0 <= index < len(lines) else code.text
         values = ", ".join(f"{name} = {names[name]}" for name in used)
         raise Mismatch(code.at, f"{'' if isinstance(error, AssertionError) else f'{type(error).__name__}: {error}: '}"
                                 f"{source}" + (f"\n  {values}" if values else "")) from None

@@ -50,7 +50,7 @@ def checksum(data: bytes) -> int:
     """RFC 1071."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
@@ -99,7 +99,7 @@ def emit_options(options: tuple[Option, ...]) -> bytes:
 
 
 def _emit_option(option: Option) -> bytes:
-    v: tuple[object, ...] = option.values
+    v = option.values
     if option.name == "eol":
         return bytes([EOL])
     if option.name == "nop":
@@ -113,14 +113,13 @@ def _emit_option(option: Option) -> bytes:
     if option.name == "TS":
         return struct.pack("!BBII", TS, 10, *v)
     if option.name == "sack":
-        blocks = b"".join(struct.pack("!II", left & MASK, right & MASK) for left, right in v)  # type: ignore[misc, attr-defined]
+        blocks = b"".join(struct.pack("!II", left & MASK, right & MASK) for left, right in v)
         return bytes([SACK, 2 + len(blocks)]) + blocks
     if option.name == "ECN":
-        names = tuple(name for name, _ in v)                # type: ignore[misc, attr-defined]
+        names = tuple(name for name, _ in v)
         kind = ECN1 if names[:1] == ("e1b",) else ECN0
-        return bytes([kind, 2 + 3 * len(v)]) + b"".join(value.to_bytes(3, "big") for _, value in v)  # type: ignore[misc, attr-defined]
-    body = v[0]
-    assert isinstance(body, bytes)
+        return bytes([kind, 2 + 3 * len(v)]) + b"".join(value.to_bytes(3, "big") for _, value in v)
+    body: bytes = v[0]
     if option.name == "FOEXP":
         return struct.pack("!BBH", EXP, 4 + len(body), FASTOPEN_MAGIC) + body
     return bytes([{"FO": FO, "md5": MD5}[option.name], 2 + len(body)]) + body
@@ -199,7 +198,11 @@ def read(packet: bytes, at: int) -> Seen:
     if seen.protocol == TCP:
         seen.sport, seen.dport, seen.seq, seen.ack, both, seen.win, _, seen.urg = struct.unpack_from("!HHIIHHHH", body)
         seen.flags, n = both & 0x1FF, both >> 12 << 2
-        seen.options, seen.payload = read_options(body[20:n]), body[n:]
+        seen.payload = body[n:]
+        try:
+            seen.options = read_options(body[20:n])
+        except ValueError as error:
+            seen.problem = str(error)
     elif seen.protocol == UDP:
         seen.sport, seen.dport = struct.unpack_from("!HH", body)
         seen.payload = body[8:]

@@ -298,7 +298,8 @@ class _Parser:
         length = self.integer("the number of bytes", MOST16)
         self.symbol(")")
         if end != (begin + length) & MOST32:
-            raise ScriptError(at, f"{begin}:{end}({length}) does not add up: expected {begin}:{begin + length}({length})")
+            raise ScriptError(at, f"{begin}:{end}({length}) does not add up: "
+                                  f"expected {begin}:{begin + length}({length})")
         return begin, length
 
     def options(self, inbound: bool) -> tuple[Option, ...] | None:
@@ -340,10 +341,10 @@ class _Parser:
             while self.is_word(*COUNTERS):
                 counters.append((self.step().text, self.integer("a number of bytes", (1 << 24) - 1)))
             return Option(name, tuple(counters))
-        if name.startswith(("mp_", "mpcapable", "mp", "add_addr", "dss", "remove_addr")):
+        if name.startswith(("mp", "add_addr", "dss", "remove_addr")):
             raise Unsupported(token.at, f"the TCP option {name} (Multipath TCP)")
-        raise ScriptError(token.at, "expected a TCP option (mss, wscale, sackOK, sack, TS, nop, eol, FO, FOEXP, ECN, md5), "
-                                    f"found {name!r}")
+        raise ScriptError(token.at, "expected a TCP option (mss, wscale, sackOK, sack, TS, nop, eol, FO, FOEXP, ECN, "
+                                    f"md5), found {name!r}")
 
     def cookie(self, token: Token) -> Option:
         name = token.text

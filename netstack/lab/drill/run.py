@@ -419,11 +419,19 @@ class Runner:
         source, destination = packet.ports or (None, None)
         for conversation in self.talks:
             if conversation.protocol == TCP and conversation.fits(source, destination, True):
+                if packet.flags & (SYN | ACK) == SYN and source is None and self._is_over(conversation):
+                    break                               # the peer opens another one, from another port
                 return conversation
         remote = source if source is not None else self.next_port
         self.next_port += source is None
-        conversation = self.talk_of(destination if destination is not None else self.listener, remote)
-        return conversation
+        return self.talk_of(destination if destination is not None else self.listener, remote)
+
+    def _is_over(self, conversation: Talk) -> bool:
+        """Whether it was open, and the stack knows no more of it."""
+        ends = (conversation.local, conversation.remote)
+        return conversation.opened and not any(
+            c.protocol == "tcp" and c.remote is not None and (c.local[1], c.remote[1]) == ends
+            for c in self.stack.connections())
 
     # ---- packets of the peer
 
@@ -450,6 +458,8 @@ class Runner:
         self.tell(str(packet))
         if packet.flags & SYN:
             conversation.peer_isn = packet.seq
+        else:
+            conversation.opened = True
         begin = packet.seq + bool(packet.flags & SYN) - conversation.peer_isn - 1
         payload = pattern(begin & packets.MASK, packet.length)
         body = packets.tcp(self.remote, self.local, conversation.remote, conversation.local, packet.seq, ack,
@@ -478,7 +488,8 @@ class Runner:
         six = self.options.six
         numbers = packets.icmp_numbers(6 if six else 4, packet.kind, packet.code)
         if numbers is None:
-            raise Unsupported(packet.at, f"the ICMP{'v6' if six else ''} message {packet.kind} {packet.code or ''}".rstrip())
+            name = f"{packet.kind} {packet.code or ''}".rstrip()
+            raise Unsupported(packet.at, f"the ICMP{'v6' if six else ''} message {name}")
         protocol = UDP if packet.seq is None else TCP
         found = [t for t in self.talks if t.protocol == protocol]
         if not found:
@@ -548,8 +559,9 @@ class Runner:
         problems = self._ports(wanted, conversation)
         if not self.options.strict_segments:
             self._gather(wanted, seen, latest)
-        problems += talk.problems(wanted, seen, conversation, self.options.tcp_ts_tick_usecs,
-                                  self.options.strict_segments)
+        tick = self.options.tcp_ts_tick_usecs
+        slack = max(1, self.options.tolerance_usecs // tick) if tick else -1
+        problems += talk.problems(wanted, seen, conversation, slack, self.options.strict_segments)
         self.touched(conversation)
         return problems + self._content(first, conversation, seen)
 

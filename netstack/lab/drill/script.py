@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Union
+from typing import Any
 
 NS = 1_000_000_000
 
@@ -144,7 +144,7 @@ class Braces:
         return {item.name: item for item in self.items if isinstance(item, Field)}
 
 
-Node = Union[Dots, Number, Name, Text, Or, Several, Apply, Field, Braces]
+Node = Dots | Number | Name | Text | Or | Several | Apply | Field | Braces
 
 
 # ---- what happens
@@ -164,17 +164,17 @@ class Option:
     """A TCP option: its name in a script, and its values."""
 
     name: str
-    values: tuple[object, ...] = ()
+    values: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
         if self.name == "TS":
             return f"TS val {self.values[0]} ecr {self.values[1]}"
         if self.name == "sack":
-            return "sack " + " ".join(f"{a}:{b}" for a, b in self.values)   # type: ignore[misc, attr-defined]
+            return "sack " + " ".join(f"{a}:{b}" for a, b in self.values)
         if self.name == "ECN":
-            return "ECN" + "".join(f" {n} {v}" for n, v in self.values)     # type: ignore[misc, attr-defined]
+            return "ECN" + "".join(f" {n} {v}" for n, v in self.values)
         if self.name == "unknown":
-            return f"kind {self.values[0]} {self.values[1].hex()}"          # type: ignore[attr-defined]
+            return f"kind {self.values[0]} {self.values[1].hex()}"
         words = [v.hex() if isinstance(v, bytes) else str(v) for v in self.values]
         return " ".join([self.name, *words]).rstrip()
 
@@ -247,7 +247,8 @@ class IcmpPacket:
 
     def __str__(self) -> str:
         words = [self.kind, self.code or "", f"mtu {self.mtu}" if self.mtu is not None else ""]
-        quoted = f"[udp ({self.length})]" if self.seq is None else f"[{self.seq}:{self.seq + self.length}({self.length})]"
+        seq = self.seq
+        quoted = f"[udp ({self.length})]" if seq is None else f"[{seq}:{seq + self.length}({self.length})]"
         return " ".join(["<" if self.inbound else ">", "icmp", *filter(None, words), quoted])
 
 
@@ -280,7 +281,7 @@ class Code:
     text: str
 
 
-Action = Union[TcpPacket, UdpPacket, IcmpPacket, Call, Command, Code]
+Action = TcpPacket | UdpPacket | IcmpPacket | Call | Command | Code
 
 
 @dataclass(frozen=True)

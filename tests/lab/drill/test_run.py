@@ -5,8 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from netstack.cli.drill import command
-from netstack.lab.drill import Mismatch, ScriptError, Unsupported, run_text
+from netstack.lab.drill import Mismatch, ScriptError, Unsupported, info, run_text
 from netstack.lab.drill.info import unpack
+from netstack.lab.drill.script import At, Code
 
 OPEN = """    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
    +0 bind(3, ..., ...) = 0
@@ -111,8 +112,9 @@ def test_when_a_call_returns():
     assert run(text.format(5)).status == 0
     assert "read() returned at 0.300000 s, not at 0.600000 s" in error(text.format(2), line=LINE)
     assert "read() has not returned" in error("+0...0.5 read(4, ..., 100) = 10\n", line=LINE)
-    assert "can begin only at" in error("+0...0.5 read(4, ..., 1) = 1\n+.1 close(4) = 0\n+.4 < . 1:2(1) ack 1 win 5\n",
-                                        line=LINE) or True
+    text = "+0...0.5 read(4, ..., 1) = -1 EAGAIN (Resource temporarily unavailable)\n+.1 close(4) = 0\n"
+    text = "+0 setsockopt(4, SOL_SOCKET, SO_RCVTIMEO, {tv_sec=0, tv_usec=500000}, 16) = 0\n" + text
+    assert "close() can begin only at 0.600000 s" in error(text, line=LINE + 2)
 
 
 def test_data_is_compared():
@@ -197,6 +199,27 @@ def test_tcp_info_by_name():
     assert got["tcpi_total_retrans"] == 23
     assert "tcpi_pacing_rate" not in got
     assert unpack(raw + (9).to_bytes(8, "little"))["tcpi_pacing_rate"] == 9
+
+
+def code(text):
+    """Run Python on a TCP_INFO whose congestion window is 18."""
+    raw = bytes(8) + b"".join(i.to_bytes(4, "little") for i in range(24))
+    info.run(Code(At(5, 1), text), "x.pkt", raw)
+
+
+def test_assertions():
+    code("assert tcpi_snd_cwnd == 18, tcpi_snd_cwnd; \\\n  assert tcpi_ca_state == TCP_CA_Open")
+    with pytest.raises(Mismatch) as caught:
+        code("x = 1\nassert tcpi_snd_cwnd == 10, tcpi_snd_cwnd")
+    assert caught.value.message == "assert tcpi_snd_cwnd == 10, tcpi_snd_cwnd\n  tcpi_snd_cwnd = 18"
+    with pytest.raises(Mismatch, match="ZeroDivisionError"):
+        code("1 / 0")
+    with pytest.raises(Unsupported, match="tcpi_nothing"):
+        code("assert tcpi_nothing == 0")
+    with pytest.raises(Unsupported, match="tcpi_pacing_rate"):
+        code("assert tcpi_pacing_rate == 0")
+    with pytest.raises(ScriptError, match="the Python"):
+        code("assert (")
 
 
 # ---- the command
