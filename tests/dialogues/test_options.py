@@ -234,8 +234,9 @@ def test_unknown_option_of_the_application(link):
 def test_ts_recent_moves_with_the_third_segment(each_link):
     """(RFC 7323 4.3) The SYN-ACK acknowledges the SYN: Last.ACK.sent is what follows it."""
     link = each_link
-    conn = link.established(ts=True)
-    link.advance(0.5)
-    link.peer_sends(ACK, ts=(777_777, link.talk().ts))
-    conn.send(b"x")
-    assert link.expect(ACK, data=b"x").ts[1] == 777_777
+    link.listen()
+    link.peer_sends(SYN, seq=100, mss=1460, ts=(50_000, 0))
+    stamp = link.expect(SYN | ACK).ts[0]
+    link.peer_sends(ACK, ts=(50_100, stamp))
+    link.accept().send(b"x")
+    assert link.expect(ACK, data=b"x").ts[1] == 50_100
