@@ -26,6 +26,7 @@ from .script import (
     Braces,
     Call,
     Dots,
+    DrillError,
     Mismatch,
     Name,
     Node,
@@ -47,6 +48,9 @@ SO_ERROR, SO_LINGER, TCP_INFO = int(real.SO_ERROR), int(real.SO_LINGER), 11
 MSG_PEEK, MSG_DONTWAIT, MSG_WAITALL, MSG_FASTOPEN = 2, 0x40, 0x100, 0x2000_0000
 O_RDWR, O_NONBLOCK = 2, 0o4000
 EPOLLET, EPOLLONESHOT = 1 << 31, 1 << 30
+PERIOD = 251
+PERIODS = bytes(range(PERIOD))
+MOST = 1 << 28                  # bytes of one call
 TIMES = (int(getattr(real, "SO_RCVTIMEO", 20)), int(getattr(real, "SO_SNDTIMEO", 21)))
 
 
@@ -105,6 +109,8 @@ class Calls:
                 return None
             except OSError as error:
                 return Answer(-1, error.errno or errno.EIO)
+            except (ValueError, OverflowError, struct.error) as error:      # no C function could be given this
+                raise ScriptError(call.at, f"{call.name}(): {error}") from None
 
         return guarded
 
@@ -188,6 +194,14 @@ class Calls:
             return "::" if self.runner.family == real.AF_INET6 else "0.0.0.0", port
         raise ScriptError(where.at, 'expected inet_addr("...") or inet6_addr("...")')
 
+    def count(self, call: Call) -> int:
+        """The third argument: a number of bytes."""
+        node = self.argument(call, 2, "a number of bytes")
+        count = self.integer(node)
+        if not 0 <= count <= MOST:
+            raise ScriptError(node.at, f"a number of bytes must be 0 to {MOST}, not {count}")
+        return count
+
     def data(self, call: Call, o: Open, i: int, count: int, done: int) -> bytes:
         """What is written: the script's string, or so many bytes that tell where in the stream they are."""
         node = self.argument(call, i, "a buffer")
@@ -215,18 +229,25 @@ class Calls:
 
     def adopt(self, call: Call, o: Open) -> int:
         """The script chooses the number of a new descriptor, if it names one."""
-        number = 3
-        if not isinstance(call.result, Dots):
-            number = self.integer(call.result)
-        else:
-            while number in self.open:
-                number += 1
-        if number < 0:
-            o.sock.close()
+        try:
+            number = self._number(call)
+        except DrillError:
+            if o.sock is not None:
+                o.sock.close()
+            raise
+        if number < 0:                          # the script expects an error: this is what it is told instead
+            if o.sock is not None:
+                o.sock.close()
             return 3
+        self.open[number] = o
+        return number
+
+    def _number(self, call: Call) -> int:
+        if isinstance(call.result, Dots):
+            return next(n for n in range(3, 1 << 20) if n not in self.open)
+        number = self.integer(call.result)
         if number in self.open:
             raise ScriptError(call.result.at, f"descriptor {number} is open already")
-        self.open[number] = o
         return number
 
     def do_bind(self, call: Call) -> Attempt:
@@ -318,7 +339,7 @@ class Calls:
 
     def _receive(self, call: Call, flags: int, count: int | None = None) -> Attempt:
         if count is None:
-            count = self.integer(self.argument(call, 2, "a number of bytes"))
+            count = self.count(call)
         if flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | SYMBOLS["MSG_TRUNC"] | SYMBOLS["MSG_NOSIGNAL"]):
             raise Unsupported(call.at, f"flags {flags:#x} of {call.name}()")
         node = call.arguments[1]
@@ -379,7 +400,7 @@ class Calls:
 
     def _send(self, call: Call, flags: int, count: int | None = None, where: Any = None) -> Attempt:
         if count is None:
-            count = self.integer(self.argument(call, 2, "a number of bytes"))
+            count = self.count(call)
         if flags & (SYMBOLS["MSG_ZEROCOPY"] | SYMBOLS["MSG_EOR"]):
             raise Unsupported(call.at, f"flags {flags:#x} of {call.name}()")
         done = 0
@@ -421,6 +442,8 @@ class Calls:
             if not isinstance(item, Braces) or len(item.items) != 2:
                 raise ScriptError(item.at, "expected {..., BYTES}")
             total += self.integer(item.items[1])
+        if not 0 <= total <= MOST:
+            raise ScriptError(node.at, f"a number of bytes must be 0 to {MOST}, not {total}")
         return total
 
     def _message(self, node: Node) -> int:
@@ -684,7 +707,8 @@ class Calls:
 
 def pattern(begin: int, count: int) -> bytes:
     """Bytes that tell where in the stream they are."""
-    return bytes((begin + i) % 251 for i in range(count))
+    first = begin % PERIOD
+    return (PERIODS * (1 + (first + count) // PERIOD))[first:first + count]
 
 
 def _compare(node: Node, got: bytes) -> list[str]:

@@ -47,6 +47,7 @@ from .script import (
 
 ECN = {"noecn": 0, "ect1": 1, "ect0": 2, "ce": 3}
 ENCAPSULATIONS = ("ipv4", "ipv6", "gre", "GREv0", "mpls", "psp", "vxlan")
+LONGEST = 1_000_000                         # seconds
 COUNTERS = ("e0b", "ceb", "e1b")            # of an AccECN option
 MOST32, MOST16, MOST8 = (1 << 32) - 1, (1 << 16) - 1, (1 << 8) - 1
 
@@ -171,7 +172,11 @@ class _Parser:
     def seconds(self) -> int:
         if self.now.kind not in ("int", "float"):
             raise self.fail("a time in seconds")
-        return int(Decimal(self.step().text) * NS)
+        value = Decimal(self.now.text)
+        if value > LONGEST:
+            raise ScriptError(self.now.at, f"a time must be at most {LONGEST} seconds, not {value}")
+        self.step()
+        return int(value * NS)
 
     def action(self, until: When | None) -> Action:
         if self.is_symbol("<") or self.is_symbol(">"):

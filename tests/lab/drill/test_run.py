@@ -1,6 +1,10 @@
 """Running scripts: that each kind of difference is seen, and said where."""
 from __future__ import annotations
 
+import random
+import re
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -9,6 +13,7 @@ from netstack.lab.drill import Mismatch, ScriptError, Unsupported, info, run_tex
 from netstack.lab.drill.info import unpack
 from netstack.lab.drill.script import At, Code
 
+SCRIPTS = Path(__file__).parents[2] / "dialogues"
 OPEN = """    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
    +0 bind(3, ..., ...) = 0
    +0 listen(3, 1) = 0
@@ -136,6 +141,36 @@ def test_data_is_compared():
 ])
 def test_unsupported(text, what):
     assert what in error(text, Unsupported)
+
+
+@pytest.mark.parametrize("text", [
+    "+0 write(4, ..., 99999999999) = 1", "+0 read(4, ..., -1) = 0", "+2000000 close(4) = 0",
+    "+0 sendmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 99999999999}], msg_flags=0}, 0) = 1",
+    "+0 close(4) = -1 ENOSUCH (No such error)", "+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 4",
+    "+0 shutdown(4, 99999999999) = 0", "+0 close() = 0", "+0 write(4, ..., ...) = 0", "0 close(4) = 0",
+])
+def test_mistakes(text):
+    error(text, ScriptError)
+
+
+def test_whatever_is_written_there_is_an_answer():
+    """A script with holes, words exchanged and numbers too large ends as one of three."""
+    rng = random.Random(5)
+    texts = [f.read_text() for f in sorted(SCRIPTS.glob("*.pkt"))]
+    odd = ["0", "-1", "99999999999", "...", "[",
+           "{", "}", "*", "+", "x", "SOCK_DGRAM", "AF_UNIX", "65536", '"s"', "`", "%{"]
+    statuses = set()
+    for _ in range(400):
+        words = re.findall(r"\s+|\w+|\W", rng.choice(texts))
+        for _ in range(rng.randint(1, 3)):
+            i = rng.randrange(len(words))
+            change = rng.randrange(3)
+            if change == 0:
+                del words[i:i + rng.randint(1, 3)]
+            else:
+                words[i] = rng.choice(odd) if change == 1 else rng.choice(words)
+        statuses.add(run_text("".join(words)).status)
+    assert statuses == {0, 1, 2}
 
 
 def test_option_lines():
