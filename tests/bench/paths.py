@@ -18,6 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ QUEUE = 10_000                  # frames that a TAP keeps: the relay's queue is 
 PATIENCE = 60.0                 # seconds for a process to be ready or to end, over its time
 TRANSFER = Path(__file__).with_name("transfer.py")
 ALGORITHMS = ("cubic", "bbr")
+WIDTH = 150                     # columns of the table
 ENOUGH = 0.95                   # of Linux's goodput; two runs of the same differ by so much
 
 
@@ -161,7 +163,27 @@ def _said(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
 
 
 def measure(path: PathOf, pairing: Pairing, seconds: float, seed: int = 1) -> dict[str, float]:
-    """One transfer.  Goodput in Mbit/s, the share of segments sent again in percent, and what the relay says."""
+    """One transfer.  Goodput in Mbit/s, the share of segments sent again in percent, what the relay says, and how
+    many CPUs somebody else was using."""
+    busy, ours, began = _busy(), _ours(), time.monotonic()
+    figures = _measure(path, pairing, seconds, seed)
+    figures["others_cpus"] = max(_busy() - busy - (_ours() - ours), 0.0) / (time.monotonic() - began)
+    return figures
+
+
+def _busy() -> float:
+    """CPU seconds that this machine has worked: user, nice, system, irq, softirq (proc(5), /proc/stat)."""
+    numbers = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return (sum(numbers[0:3]) + sum(numbers[5:7])) / os.sysconf("SC_CLK_TCK")
+
+
+def _ours() -> float:
+    """CPU seconds of this process and of those it has started and seen end."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _measure(path: PathOf, pairing: Pairing, seconds: float, seed: int) -> dict[str, float]:
     with (_side(pairing.sender, HOSTS["left"]) as (left, a), _side(pairing.receiver, HOSTS["right"]) as (right, b),
           relay.start(a.fd, b.fd, **path.settings(seed)) as between,
           _end(right, pairing.receiver, "receive", seconds, pairing.algorithm) as receiver):
@@ -198,6 +220,8 @@ def table_of(paths: tuple[PathOf, ...], chosen: list[Pairing], seconds: float, r
                 with console.status(f"{path.name}: {key}"):
                     runs = [measure(path, pairing, seconds, seed) for seed in range(1, repeat + 1)]
                 row[key] = {"median": _median(runs), "runs": runs}
+                if not console.is_terminal:         # where no status is shown
+                    console.print(f"{path.name}: {key}: {_cell(row[key])}", highlight=False)
             except NotThereError as error:
                 missing[pairing] = str(error)
                 row[key] = {"missing": str(error)}
@@ -220,12 +244,12 @@ def _median(runs: list[dict[str, float]]) -> dict[str, float]:
 def show(results: dict[str, dict[str, Any]], chosen: list[Pairing], seconds: float) -> None:
     """Print the table."""
     table = Table(title=f"goodput over {seconds:g} s in Mbit/s (segments sent again)", show_lines=True)
-    table.add_column("path")
+    table.add_column("path", min_width=24)
     for pairing in chosen:
         table.add_column(pairing.name, justify="right")
     for path, row in results.items():
         table.add_row(path, *(_cell(row[_key(pairing)]) for pairing in chosen))
-    Console(width=max(120, Console().width)).print(table)
+    Console(width=max(WIDTH, Console().width)).print(table)
     runs = [run for row in results.values() for cell in row.values() for run in cell.get("runs", ())]
     _say_who_is_behind(results, chosen, print)
     if runs:
@@ -247,6 +271,9 @@ def _say_how_exact(runs: list[dict[str, float]], say: Callable[[str], None]) -> 
     say(f"the relay let frames go {mean:.0f} us after their time on average, {100 * late / max(released, 1):.2f} % of "
         f"them more than 200 us, at worst {max(r['line_late_most_us'] for r in runs) / 1000:.1f} ms; "
         f"it could not write {sum(r['line_refused'] for r in runs):.0f}")
+    others = [r["others_cpus"] for r in runs]
+    say(f"of {len(os.sched_getaffinity(0))} CPUs other programs used {statistics.mean(others):.1f} on average, "
+        f"{max(others):.1f} at most")
 
 
 def _say_who_is_behind(results: dict[str, dict[str, Any]], chosen: list[Pairing], say: Callable[[str], None]) -> None:
