@@ -221,7 +221,7 @@ def table_of(paths: tuple[PathOf, ...], chosen: list[Pairing], seconds: float, r
                     runs = [measure(path, pairing, seconds, seed) for seed in range(1, repeat + 1)]
                 row[key] = {"median": _median(runs), "runs": runs}
                 if not console.is_terminal:         # where no status is shown
-                    console.print(f"{path.name}: {key}: {_cell(row[key])}", highlight=False)
+                    console.print(f"{path.name}: {key}: {_cell(row[key])}", highlight=False, soft_wrap=True)
             except NotThereError as error:
                 missing[pairing] = str(error)
                 row[key] = {"missing": str(error)}
