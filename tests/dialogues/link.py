@@ -13,6 +13,8 @@ is left out of a segment of the peer follows from what was said before.
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 import socket as real
 import struct
 from collections import deque
@@ -38,6 +40,12 @@ PORT, PEER_PORT = 80, 40000
 PROFILE = netstack.Profile(connections=256, sockets=64, buffers=64 << 20, neighbours=16)
 FOREVER = 2 * 3600.0        # s; whatever is left of a connection ends sooner
 UNSET: Any = object()
+CHUNK = 64 << 10            # bytes
+LIBC = ctypes.CDLL(None)
+LIBC.mmap.restype = ctypes.c_void_p
+LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+LIBC.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+MAP_FIXED, MADV_DONTNEED = 0x10, 4      # <sys/mman.h>
 
 
 class Conversation:
@@ -58,8 +66,7 @@ class Conversation:
 class Picture:
     """What `Link.put_back` needs."""
 
-    image: bytes
-    now: int
+    now: int        # ns
     talks: dict[tuple[int, int], Conversation]
 
 
@@ -373,15 +380,31 @@ class Link:
     # ---- once more from here
 
     def picture(self) -> Picture:
-        """Everything as it is now: "a copy of the range is a copy of the stack" (world.py)."""
+        """Everything as it is now: "a copy of the range is a copy of the stack" (world.py).
+
+        The copy is mapped in the place of the original, privately: the system copies the pages that change, and
+        `put_back` lets go of them.  Only the last picture can be put back.
+        """
         self.drain()
         memory = self.stack._memory
-        return Picture(ctypes.string_at(memory.address, memory.size), self.clock.now, deepcopy(self.talks))
+        fd = os.memfd_create("picture")
+        try:
+            os.ftruncate(fd, memory.size)
+            for offset in range(0, memory.size, CHUNK):
+                chunk = ctypes.string_at(memory.address + offset, min(CHUNK, memory.size - offset))
+                if any(chunk):
+                    os.pwrite(fd, chunk, offset)
+            got = LIBC.mmap(memory.address, memory.size, mmap.PROT_READ | mmap.PROT_WRITE,
+                            mmap.MAP_PRIVATE | MAP_FIXED, fd, 0)
+            assert got == memory.address
+        finally:
+            os.close(fd)
+        return Picture(self.clock.now, deepcopy(self.talks))
 
     def put_back(self, picture: Picture) -> None:
         """As if nothing had happened since.  Sockets that were made or closed meanwhile are the test's own business."""
         memory = self.stack._memory
-        ctypes.memmove(memory.address, picture.image, memory.size)
+        assert LIBC.madvise(memory.address, memory.size, MADV_DONTNEED) == 0
         self.clock.now, self.talks = picture.now, deepcopy(picture.talks)
         self.queue.clear()
         self.others.clear()
