@@ -92,26 +92,35 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_keepalive_time": _time("tcp", "tcp_keepalive_time", SECOND, "s of silence before the first", 0.001),
     _V4 + "tcp_keepalive_intvl": _time("tcp", "tcp_keepalive_intvl", SECOND, "s between them", 0.001),
     _V4 + "tcp_fin_timeout": _time("tcp", "tcp_fin_timeout", SECOND, "s in FIN-WAIT-2 without an application"),
-    _V4 + "tcp_rmem": _count("tcp", "tcp_rmem", "receive buffer of a connection, bytes", 2304),
-    _V4 + "tcp_wmem": _count("tcp", "tcp_wmem", "send buffer of a connection, bytes", 2304),
+    _V4 + "tcp_rmem": Setting("tcp", ("tcp_rmem_min", "tcp_rmem", "tcp_rmem_max"),
+                              "receive buffer of a connection, bytes: least, where it begins, how far it grows",
+                              least=2304),
+    _V4 + "tcp_wmem": Setting("tcp", ("tcp_wmem_min", "tcp_wmem", "tcp_wmem_max"),
+                              "send buffer of a connection, bytes: least, where it begins, how far it grows",
+                              least=2304),
+    _V4 + "tcp_adv_win_scale": _count("tcp", "tcp_adv_win_scale", "which part of a receive buffer is window: all but "
+                                      "1/2**n of it, or, if n <= 0, 2**n of it", -31, 31),
+    _V4 + "tcp_moderate_rcvbuf": _flag("tcp", "tcp_moderate_rcvbuf", "receive buffers grow by themselves"),
+    _V4 + "tcp_notsent_lowat": Setting("tcp", ("tcp_notsent_lowat",), "bytes not yet sent that make a socket "
+                                       "unwritable", most=(1 << 32) - 1),
     "net.core.rmem_default": _count("udp", "rmem", "receive buffer of a datagram socket, bytes", 2304),
     "net.core.wmem_default": _count("udp", "wmem", "send buffer of a datagram socket, bytes", 2304),
-    "net.core.rmem_max": Setting("tcp", ("tcp_rmem_max",), "what SO_RCVBUF may ask for, bytes", least=2304,
+    "net.core.rmem_max": Setting("tcp", ("rmem_max",), "what SO_RCVBUF may ask for, bytes", least=2304,
                                  also=(("udp", "rmem_max"),)),
-    "net.core.wmem_max": Setting("tcp", ("tcp_wmem_max",), "what SO_SNDBUF may ask for, bytes", least=2304,
+    "net.core.wmem_max": Setting("tcp", ("wmem_max",), "what SO_SNDBUF may ask for, bytes", least=2304,
                                  also=(("udp", "wmem_max"),)),
     _V4 + "ip_local_port_range": Setting("tcp", ("ip_local_port_first", "ip_local_port_last"),
                                          "first and last port for sockets that did not choose", least=1, most=65535,
                                          also=(("udp", "port_first", "port_last"),)),
     "netstack.tcp_time_wait": _time("tcp", "tcp_time_wait", SECOND, "s in TIME-WAIT (2 MSL)"),
-    "netstack.tcp_delack": _time("tcp", "tcp_delack", MS, "ms that an ACK may be delayed"),
+    "netstack.tcp_delack": _time("tcp", "tcp_delack", MS, "ms that an ACK is delayed at least, if it is"),
 }
 
 
 class Settings(Mapping[str, Any]):
     """The settings of one stack: `stack.settings["net.ipv4.tcp_sack"] = 0`.
 
-    A range is a pair.  An unknown name is a KeyError that suggests the nearest
+    A range is a pair, tcp_rmem and tcp_wmem are three numbers.  An unknown name is a KeyError that suggests the nearest
     ones, a value out of range a ValueError.
     """
 
@@ -156,7 +165,7 @@ class Settings(Mapping[str, Any]):
             if not setting.least <= v <= setting.most:
                 raise ValueError(f"{name} must be {setting.least} to {setting.most}, not {v!r}")
         if list(values) != sorted(values):
-            raise ValueError(f"{name}: {value!r} is not a range")
+            raise ValueError(f"{name}: {value!r} does not rise")
         with self._guard():
             for layer, *fields in ((setting.layer, *setting.fields), *setting.also):
                 for field, v in zip(fields, values, strict=True):

@@ -280,7 +280,7 @@ def flush_unit(world: int, nothing: int) -> int:
         w.tcp.notify_head = t.ep.notify_next
         t.ep.notified = 0
         if t.ep.fd_engine >= 0:
-            endpoint.show(t.ep, calls.poll(t))
+            endpoint.show(t.ep, calls.poll(w.tcp, t))
         announce(w, t.ep)
         if t.state == tcb.State.CLOSED and t.due == 0:
             calls.free(w.tcp, t)

@@ -18,6 +18,7 @@ from .errors import (
     ENETUNREACH,
     ENFILE,
     ENOTCONN,
+    ENOTTY,
     EOPNOTSUPP,
     EPROTONOSUPPORT,
     ESHUTDOWN,
@@ -41,6 +42,7 @@ RCV_LOCK = offsetof(Tcb, "rcv_lock")
 SND_LOCK = offsetof(Tcb, "snd_lock")
 SOCK_RCV_LOCK = offsetof(datagram.Sock, "rcv_lock")
 STOPPED = drive.STOPPED
+SIOCINQ, SIOCOUTQ, SIOCATMARK, SIOCOUTQNSD = 0x541B, 0x5411, 0x8905, 0x894B
 
 
 @compiled
@@ -269,18 +271,30 @@ def _stream_send(w: World, h: int, ep: Endpoint, address: int, n: int, flags: in
 def _send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> int:
     if flags & ~SEND_FLAGS:
         return -EOPNOTSUPP
-    if t.snd.data == 0 and calls.can_send(t):
-        drive.lock(w)
-        receive.provide(w.tcp, t.snd)
-        drive.unlock(w)
     mutex.lock(addressof(t) + SND_LOCK)
+    if ring.room(t.snd) < n or t.snd.data == 0:
+        _make_room(w, t, n)
     result = calls.send(w.tcp, t, address, n, flags)
     mutex.unlock(addressof(t) + SND_LOCK)
     if result > 0:
         drive.kick(w, ep.index, ep)
-    if ep.fd_engine >= 0 and (result < 0 or 3 * ring.room(t.snd) < t.snd.size):
+    if ep.fd_engine >= 0 and (result < 0 or not calls.is_writable(w.tcp, t)):
         _show(w, ep, t)
     return result
+
+
+@compiled
+def _make_room(w: World, t: Tcb, n: int) -> None:
+    """Give the send ring the memory for n bytes more, as far as the buffer may be.  The caller has the sending side."""
+    used = ring.used(t.snd)
+    wanted = min(used + n, t.space.sndbuf)
+    if not calls.can_send(t) or (t.snd.data != 0 and wanted <= t.snd.size):
+        return
+    drive.lock(w)                                       # the engine reads the ring, and frees it
+    if not receive.fit(w.tcp, t.snd, wanted, t.snd.tail):
+        t.space.sndbuf = t.snd.size                     # no memory: it stays as it is
+    receive.provide(w.tcp, t.snd)
+    drive.unlock(w)
 
 
 @compiled
@@ -331,13 +345,19 @@ def _recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> i
     if flags & ~RECV_FLAGS:
         return -EOPNOTSUPP
     mutex.lock(addressof(t) + RCV_LOCK)
-    result = calls.recv(t, address, n, flags)
+    result = calls.recv(t, address, n, flags, False)
+    if result == calls.NEEDS_WORLD:
+        drive.lock(w)                                   # after the reading side's lock, never before it
+        result = calls.recv(t, address, n, flags, True)
+        drive.unlock(w)
+    larger = result > 0 and not flags & (MSG_PEEK | MSG_OOB) and receive.on_read(w.tcp, t, w.tcp.now)
+    if larger:
+        drive.lock(w)
+        receive.make_room(w.tcp, t)
+        drive.unlock(w)
     mutex.unlock(addressof(t) + RCV_LOCK)
-    if result > 0 and not flags & MSG_PEEK:
-        if t.urgent_pending and calls.urgent_is_read(t):
-            t.urgent_pending = 0
-        if calls.after_recv(w.tcp, t):
-            drive.kick(w, ep.index, ep)
+    if result > 0 and not flags & MSG_PEEK and calls.after_recv(w.tcp, t):
+        drive.kick(w, ep.index, ep)
     if ep.fd_engine >= 0 and result != -EAGAIN and not flags & MSG_PEEK and ring.used(t.rcv) == 0:
         _show(w, ep, t)
     return result
@@ -352,8 +372,37 @@ def available(world: int, h: int) -> int:
     if result < 0:
         return result
     if handles.is_tcp(h):
-        return ring.used(handles.connection(w, ep.index).rcv)
+        return calls.available(handles.connection(w, ep.index))
     return datagram.available(handles.socket(w, ep.index))
+
+
+@compiled
+def ioctl(world: int, h: int, request: int) -> int:
+    """ioctl(2) of a stream, tcp(7): SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK; -ENOTTY for any other."""
+    w = at(World, world)
+    ep = handles.endpoint_of(w, h)
+    result = _checked(w, h, ep)
+    if result < 0:
+        return result
+    if request == SIOCINQ and not handles.is_tcp(h):
+        return datagram.available(handles.socket(w, ep.index))
+    if not handles.is_tcp(h):
+        return -ENOTTY
+    t = handles.connection(w, ep.index)
+    if t.state == State.LISTEN and request != SIOCATMARK:
+        return -EINVAL
+    drive.lock(w)
+    result = -ENOTTY
+    if request == SIOCINQ:
+        result = calls.available(t)
+    elif request == SIOCATMARK:
+        result = 1 if calls.at_mark(t) else 0
+    elif request == SIOCOUTQ:
+        result = calls.not_acknowledged(t)
+    elif request == SIOCOUTQNSD:
+        result = calls.not_sent(t)
+    drive.unlock(w)
+    return result
 
 
 # ---- datagrams --------------------------------------------------------------------------
@@ -694,7 +743,7 @@ def unlock(world: int) -> int:
 
 
 ENTRIES = {
-    open: 3, bind: 5, listen: 3, connect: 6, accept: 2, send: 5, send_all: 6, recv: 5, available: 2,
+    open: 3, bind: 5, listen: 3, connect: 6, accept: 2, send: 5, send_all: 6, recv: 5, available: 2, ioctl: 3,
     sendto: 9, recvfrom: 6, poll: 2, wait: 4, shutdown: 3, close: 2, get_option: 3, set_option: 4, local: 3, peer: 3,
     state: 2, attach_fd: 4, turn: 2, next_deadline: 1, run: 3, has_frames: 1, background: 1, stop: 1, lock: 1,
     unlock: 1,

@@ -61,7 +61,7 @@ def socket(w: World, index: int) -> Sock:
 def poll(w: World, h: int) -> int:
     """Readiness, values of poll(2)."""
     if is_tcp(h):
-        return calls.poll(connection(w, h & INDEX))
+        return calls.poll(w.tcp, connection(w, h & INDEX))
     return datagram.poll(socket(w, h & INDEX))
 
 

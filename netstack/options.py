@@ -11,7 +11,8 @@ from .endpoint import Endpoint
 from .errors import EINVAL, ENODEV, ENOPROTOOPT
 from .ip import route
 from .machine import MS, SECOND, compiled
-from .tcp import congestion, recovery, tcb
+from .tcp import congestion, receive, recovery, space, tcb, window
+from .tcp.space import MIN_RCVBUF, MIN_SNDBUF
 from .tcp.tcb import State, Tcb
 from .world import World
 
@@ -25,15 +26,15 @@ TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TC
 TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
 TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, IPPROTO_TCP | 18
 TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
+TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT = IPPROTO_TCP | 10, IPPROTO_TCP | 25
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
 AF_INET6 = 10
-MIN_RCVBUF = 2304               # Linux: SOCK_MIN_RCVBUF
-MIN_SNDBUF = 4608
 MAX_KEEP = 32767                # seconds; and 127 probes (tcp(7))
 NO_LINGER = -1
 UNLIMITED_RATE = 0xFFFF_FFFF     # SO_MAX_PACING_RATE that means none
+LARGEST_INT = (1 << 31) - 1
 
 
 @compiled
@@ -82,13 +83,13 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
 @compiled
 def _get_tcp(w: World, t: Tcb, option: int) -> int:
     if option == SO_RCVBUF:
-        return 2 * t.ep.recv_limit if t.ep.recv_limit != 0 else t.rcv.size
+        return t.space.rcvbuf
     if option == SO_SNDBUF:
-        return 2 * t.ep.send_limit if t.ep.send_limit != 0 else t.snd.size
+        return t.space.sndbuf
     if option == SO_KEEPALIVE:
         return t.keepalive.on
     if option == SO_OOBINLINE:
-        return t.oob_inline
+        return t.urgent.inline
     if option == SO_LINGER:
         return 0 if t.reset_on_close else NO_LINGER
     if option == SO_ACCEPTCONN:
@@ -116,7 +117,11 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
     if option == TCP_SYNCNT:
         return t.syn_retries if t.syn_retries != 0 else w.tcp.settings.tcp_syn_retries
     if option == TCP_QUICKACK:
-        return 0                                            # ACKs are delayed; setting it sends the one that is owed
+        return 1 - t.quick.pingpong
+    if option == TCP_WINDOW_CLAMP:
+        return t.space.user_clamp if t.space.user_clamp != 0 else t.space.clamp
+    if option == TCP_NOTSENT_LOWAT:
+        return t.space.notsent_lowat
     return -ENOPROTOOPT
 
 
@@ -131,7 +136,9 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
     elif option == SO_BROADCAST:
         ep.broadcast = flag
     elif option == SO_RCVLOWAT:
-        ep.low_water = min(max(value, 1), 1 << 30)
+        ep.low_water = min(max(value, 1), 1 << 30) if value >= 0 else LARGEST_INT
+        if handles.is_tcp(h):
+            _room_for_low_water(w, handles.connection(w, handles.index_of(h)))
     elif option == SO_BINDTODEVICE or option == SO_BINDTOIFINDEX:
         if value < 0 or value > w.net.interface_count:
             return -ENODEV
@@ -181,21 +188,21 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
     flag = 1 if value != 0 else 0
     s = w.tcp.settings
     if option == SO_RCVBUF:
-        t.ep.recv_limit = min(max(value, MIN_RCVBUF // 2), s.tcp_rmem_max)
-        if t.rcv.data == 0 and t.state in (State.CLOSED, State.LISTEN):
-            t.rcv.size = ring_size(t.ep.recv_limit)         # after the handshake the window is promised
+        space.set_rcvbuf(t.space, max(2 * min(value, s.rmem_max), MIN_RCVBUF), s.tcp_adv_win_scale)
+        t.space.locked |= space.RCVBUF
+        if tcb.is_synchronized(t):
+            receive.open_clamp(t)
         return 0
     if option == SO_SNDBUF:
-        t.ep.send_limit = min(max(value, MIN_SNDBUF // 2), s.tcp_wmem_max)
-        if t.snd.data == 0:
-            t.snd.size = ring_size(t.ep.send_limit)
+        t.space.sndbuf = max(2 * min(value, s.wmem_max), MIN_SNDBUF)
+        t.space.locked |= space.SNDBUF
+        tcb.notify(w.tcp, t)
         return 0
     if option == SO_KEEPALIVE:
         t.keepalive.on = flag
         _restart_keepalive(w, t, now)
     elif option == SO_OOBINLINE:
-        if flag == 0:
-            return -ENOPROTOOPT                             # urgent data always stays in line (RFC 6093)
+        t.urgent.inline = flag
     elif option == SO_LINGER:
         t.reset_on_close = 1 if value == 0 else 0
     elif option == TCP_NODELAY:
@@ -238,12 +245,61 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
             return -EINVAL
         t.syn_retries = value
     elif option == TCP_QUICKACK:
-        if flag and t.unacked > 0:
-            t.ack_now = 1
-            tcb.mark_due(w.tcp, t)
+        _put_quickack(w, t, value)
+    elif option == TCP_WINDOW_CLAMP:
+        return _put_window_clamp(t, value)
+    elif option == TCP_NOTSENT_LOWAT:
+        t.space.notsent_lowat = value & 0xFFFF_FFFF
+        tcb.notify(w.tcp, t)
     else:
         return -ENOPROTOOPT
     return 0
+
+
+@compiled
+def _put_quickack(w: World, t: Tcb, value: int) -> None:
+    """TCP_QUICKACK: leave ping-pong, and send the ACK that is owed; 0, or an even number after that: enter it."""
+    if value == 0:
+        t.quick.pingpong = 1
+        return
+    t.quick.pingpong = 0
+    if t.state in (State.ESTABLISHED, State.CLOSE_WAIT) and t.unacked > 0:
+        t.ack_now = 1
+        tcb.mark_due(w.tcp, t)
+        if not value & 1:
+            t.quick.pingpong = 1
+
+
+@compiled
+def _put_window_clamp(t: Tcb, value: int) -> int:
+    """TCP_WINDOW_CLAMP: offer no more than that; 0, only before the connection: no limit."""
+    s = t.space
+    if value == 0:
+        if t.state != State.CLOSED:
+            return -EINVAL
+        s.user_clamp = 0
+        return 0
+    s.user_clamp = max(value, MIN_RCVBUF // 2)
+    if tcb.is_synchronized(t):
+        s.clamp = min(s.user_clamp, s.window, space.MAX_UNSCALED << t.rcv_wscale)
+        s.ssthresh = min(max(s.ssthresh, window.current(t)), s.clamp)
+    return 0
+
+
+@compiled
+def _room_for_low_water(w: World, t: Tcb) -> None:
+    """SO_RCVLOWAT: at most half of the buffer, which grows for it unless SO_RCVBUF has set it (tcp_set_rcvlowat)."""
+    s = w.tcp.settings
+    p = t.space
+    t.ep.low_water = min(t.ep.low_water, (p.rcvbuf if p.locked & space.RCVBUF else s.tcp_rmem_max) // 2)
+    tcb.notify(w.tcp, t)
+    if p.locked & space.RCVBUF:
+        return
+    rcvbuf = space.rcvbuf_for(t.ep.low_water, s.tcp_adv_win_scale)
+    if rcvbuf > p.rcvbuf:
+        space.set_rcvbuf(p, rcvbuf, s.tcp_adv_win_scale)
+        if tcb.is_synchronized(t):
+            receive.open_clamp(t)
 
 
 @compiled

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AF_INET = int(real.AF_INET)
 AF_INET6 = int(real.AF_INET6)
 MSG_DONTWAIT = int(real.MSG_DONTWAIT)
+MSG_OOB = int(real.MSG_OOB)
 NEVER = virtual.NEVER
 SECOND = 1_000_000_000
 FOREVER = -1                            # values of `_patience`: ns, 0 for a socket that does not block, or this
@@ -147,7 +148,7 @@ class Base:
             raise self._error(code)
         patience = self._patience
         if deadline == 0:
-            if patience == 0 or (patience < 0 and flags & MSG_DONTWAIT):
+            if patience == 0 or (patience < 0 and flags & MSG_DONTWAIT) or (flags & MSG_OOB and events == POLLIN):
                 raise BlockingIOError(EAGAIN, "Resource temporarily unavailable")
             if patience < 0:
                 d = self._description

@@ -294,6 +294,24 @@ class Transfer(Base):
                 start += view.nbytes
         return got, [], answer, sender
 
+    # How much, and where
+
+    def ioctl(self, request: int, /) -> int:
+        """ioctl(2) requests of tcp(7) and udp(7): the int that they give; ENOTTY for any other.
+
+        FIONREAD (SIOCINQ): bytes to be read, up to urgent data.  TIOCOUTQ (SIOCOUTQ): bytes written and not
+        acknowledged.  SIOCOUTQNSD (0x894B): bytes not yet sent.  SIOCATMARK (0x8905): as `sockatmark`.
+        fcntl.ioctl would ask the descriptor, which carries nothing.
+        """
+        r = entry.ioctl(self._world, self._handle, to_int(request))
+        if r < 0:
+            raise self._error(r)
+        return int(r)
+
+    def sockatmark(self) -> bool:
+        """Whether the next byte is urgent, sockatmark(3): what the peer sent with MSG_OOB stood here."""
+        return self.ioctl(entry.SIOCATMARK) != 0
+
 
 def _shorten(nbytes: int, room: int, caller: str) -> int:
     nbytes = to_int(nbytes)

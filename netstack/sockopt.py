@@ -29,7 +29,9 @@ SO_MAX_PACING_RATE = 47
 TCP_CONGESTION = 13
 IP_MTU = 14
 IP_MTU_DISCOVER = 10
+TCP_WINDOW_CLAMP = 10
 TCP_USER_TIMEOUT = 18
+TCP_NOTSENT_LOWAT = 25
 IPV6_MTU_DISCOVER = 23
 
 
@@ -68,7 +70,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_SOCKET, real.SO_REUSEPORT): Option(Form.FLAG, "several sockets that all ask for it may bind one port"),
     (_SOCKET, real.SO_KEEPALIVE): Option(Form.FLAG, "probe an idle connection (RFC 9293 3.8.4)"),
     (_SOCKET, real.SO_BROADCAST): Option(Form.FLAG, "may send to broadcast addresses"),
-    (_SOCKET, real.SO_OOBINLINE): Option(Form.FLAG, "urgent data stays in the stream", kinds=_TCP),
+    (_SOCKET, real.SO_OOBINLINE): Option(Form.FLAG, "urgent data stays in the stream; without it, it is for MSG_OOB",
+                                         kinds=_TCP),
     (_SOCKET, real.SO_LINGER): Option(Form.LINGER, "how long close waits for data to be acknowledged; 0 s resets"),
     (_SOCKET, real.SO_RCVBUF): Option(Form.SIZE, "receive buffer"),
     (_SOCKET, real.SO_SNDBUF): Option(Form.SIZE, "send buffer"),
@@ -92,7 +95,11 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_STREAM, TCP_USER_TIMEOUT): Option(Form.INT, "milliseconds that data may stay unacknowledged (RFC 5482)",
                                         kinds=_TCP),
     (_STREAM, real.TCP_SYNCNT): Option(Form.INT, "SYNs sent again before connect gives up", kinds=_TCP),
-    (_STREAM, real.TCP_QUICKACK): Option(Form.FLAG, "acknowledge at once", kinds=_TCP),
+    (_STREAM, real.TCP_QUICKACK): Option(Form.INT, "acknowledge at once, rather than wait for an answer to carry it",
+                                         kinds=_TCP),
+    (_STREAM, TCP_WINDOW_CLAMP): Option(Form.INT, "the largest window to offer, bytes", kinds=_TCP),
+    (_STREAM, TCP_NOTSENT_LOWAT): Option(Form.INT, "bytes not yet sent that make it unwritable; 0: the stack's",
+                                         kinds=_TCP),
     (_STREAM, TCP_CONGESTION): Option(Form.ALGORITHM, "congestion control: cubic, reno or bbr", kinds=_TCP),
     (_IP, real.IP_TTL): Option(Form.INT, "time to live; -1: the stack's default", narrow=True),
     (_IP, real.IP_TOS): Option(Form.INT, "type of service", narrow=True),

@@ -219,9 +219,16 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_fin_timeout = 60 * SECOND
     s.tcp_time_wait = 60 * SECOND
     s.tcp_delack = 40 * MS
-    s.tcp_rmem = 512 << 10
-    s.tcp_wmem = 512 << 10
+    s.tcp_rmem_min = 4096
+    s.tcp_rmem = 128 << 10
     s.tcp_rmem_max = 6 << 20
+    s.tcp_wmem_min = 4096
+    s.tcp_wmem = 16 << 10
     s.tcp_wmem_max = 4 << 20
+    s.rmem_max = 6 << 20
+    s.wmem_max = 4 << 20
+    s.tcp_adv_win_scale = 1
+    s.tcp_moderate_rcvbuf = 1
+    s.tcp_notsent_lowat = 0xFFFF_FFFF
 
 

@@ -52,6 +52,10 @@ MECHANISMS = {
     "tlp",
     "undo",
     "frto",
+    "space",
+    "drs",
+    "quickack",
+    "urgent",
 }
 # What prepares or describes, in Python, beside the data path's own functions.
 PYTHON_TOO = {"engine.set_units", "warm", "ip.setup", "world", "tcp.algorithms"}

@@ -95,6 +95,15 @@ def fetch(r: Ring, position: int, dst: int, n: int) -> None:
 
 
 @compiled
+def copy_out(r: Ring, position: int, end: int, data: int, size: int) -> None:
+    """Copy the bytes from `position` up to `end` into another ring's bytes at `data`, of a larger `size`."""
+    while position < end:
+        n = contiguous(r, position, min(end - position, r.size))
+        copy(data + (position & (size - 1)), address(r, position), n)       # contiguous there, too: 2 * size is a power
+        position += n
+
+
+@compiled
 def checksum(r: Ring, position: int, n: int, acc: int) -> int:
     """Add n bytes at `position` to a checksum accumulator (RFC 1071; an odd first part swaps the second)."""
     first = contiguous(r, position, n)

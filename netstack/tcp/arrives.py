@@ -11,7 +11,7 @@ from ..endpoint import in_use
 from ..errors import ECONNREFUSED, ECONNRESET, EPIPE, Drop
 from ..ip.net import Net
 from ..machine import compiled, ring
-from . import ack, challenge, demux, listen, ranges, receive, seq, timestamps
+from . import ack, challenge, demux, listen, quickack, ranges, receive, recovery, seq, space, timestamps, urgent, window
 from .header import ACK, FIN, RST, SYN, URG, Segment
 from .tcb import State, Tcb, Tcp, arm, enter, fail, get, mark_due, notify
 from .window import current
@@ -83,11 +83,11 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.TCP_NO_ACK
     t.irs = seg.seq                                                     # fourth, check the SYN bit
     t.rcv_nxt = seq.add(seg.seq, 1)
-    t.rcv_adv = seq.add(t.rcv_nxt, min(t.rcv.size, 0xFFFF))             # what our SYN offered
-    t.rcv_up = t.rcv_nxt
+    t.rcv_adv = t.rcv_nxt
+    window.syn_field(t)                                                 # what our SYN offered
     listen.set_peer_options(tcp, t, seg)
     if acceptable:
-        ack.establish(tcp, t, seg, now)
+        _establish(tcp, t, seg, now)
         enter(tcp, t, State.ESTABLISHED)
         t.ack_now = 1
         return _text_and_fin(tcp, t, seg, now)
@@ -142,12 +142,16 @@ def _ends_simultaneous_open(t: Tcb, seg: Segment) -> bool:
 
 @compiled
 def _is_acceptable(t: Tcb, seg: Segment) -> bool:
-    """The four cases of the table in 3.4 (and 3.10.7.4, first)."""
+    """The four cases of the table in 3.4 (and 3.10.7.4, first).
+
+    Differs: an empty segment may stand at the right edge, as on Linux.  A peer that has filled the window sends its
+    ACKs from there, and by the letter of the table none of them would count.
+    """
     wnd = current(t)
     if seg.len == 0:
         if wnd == 0:
             return seg.seq == t.rcv_nxt
-        return _in_window(t, seg.seq, wnd)
+        return _in_window(t, seg.seq, wnd if seg.flags & RST else wnd + 1)
     if wnd == 0:
         return False
     return _in_window(t, seg.seq, wnd) or _in_window(t, seq.add(seg.seq, seg.len - 1), wnd)
@@ -177,6 +181,8 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         set_linger(tcp, t, now, tcp.settings.tcp_time_wait)     # "Restart the 2 MSL time-wait timeout."
     if (seg.len == 0 or seg.flags & SYN) and not _is_probe(t, seg) and not challenge.allowed(t.challenge, now):
         return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray, a SYN: an ACK war ends here
+    if seg.len > 0:                                     # sent again, for want of our ACK: be quick with the next ones
+        quickack.enter(t.quick, quickack.MOST_QUICK, current(t), tcp.settings.tcp_delack)
     if closed and seg.flags & ACK and _is_valid_ack(t, seg):
         ack.take(tcp, t, seg, now)
         _our_fin_acknowledged(tcp, t, now)
@@ -250,7 +256,7 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             return RESET
         if t.parent != 0 and listen.is_full(tcp, t):
             return Drop.TCP_ACCEPT_QUEUE                # as Linux: the peer or our SYN-ACK timer tries again
-        ack.establish(tcp, t, seg, now)
+        _establish(tcp, t, seg, now)
         enter(tcp, t, State.ESTABLISHED)
         if t.parent != 0:
             listen.on_established(tcp, t)
@@ -265,10 +271,26 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.TCP_BAD_ACK
     elif seq.geq(seg.ack, t.snd_una):
         ack.take(tcp, t, seg, now)
+        _expand(tcp, t)
         _our_fin_acknowledged(tcp, t, now)
         if t.state == State.CLOSED:
             return DONE
     return _text_and_fin(tcp, t, seg, now)
+
+
+@compiled
+def _establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
+    """The handshake is over for us: sending begins (ack.py), receiving begins, and the buffers have their sizes."""
+    ack.establish(tcp, t, seg, now)
+    receive.begin(tcp, t, now)
+    _expand(tcp, t)
+
+
+@compiled
+def _expand(tcp: Tcp, t: Tcb) -> None:
+    """The congestion window may have grown: the send buffer follows it."""
+    if space.expand(t.space, t.cc.cwnd, recovery.segment_size(t), tcp.settings.tcp_wmem_max):
+        notify(tcp, t)
 
 
 @compiled
@@ -336,6 +358,9 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         elif t.read_closed:
             _discard(tcp, t, seg)
         else:
+            position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
+            if urgent.on_text(t.urgent, position, seg.data_len, seg.data):
+                notify(tcp, t)
             reason = receive.place(tcp, t, seg, now)
         mark_due(tcp, t)
     if fin and t.fin_received:                          # again: our ACK was lost
@@ -383,11 +408,10 @@ def _discard(tcp: Tcp, t: Tcb, seg: Segment) -> None:
 
 @compiled
 def _urgent(tcp: Tcp, t: Tcb, seg: Segment) -> None:
-    """Sixth, check the URG bit: RCV.UP <- max(RCV.UP, SEG.UP); data stays in line (RFC 6093 section 4)."""
-    up = seq.add(seg.seq, seg.up)
-    if seq.gt(up, t.rcv_nxt) and (t.urgent_pending == 0 or seq.gt(up, t.rcv_up)):
-        t.rcv_up = up
-        t.urgent_pending = 1
+    """Sixth, check the URG bit: RCV.UP <- max(RCV.UP, SEG.UP); it points behind the urgent byte (RFC 6093 3.1)."""
+    position = t.rcv.tail + seq.diff(seq.add(seg.seq, 1 if seg.flags & SYN else 0), t.rcv_nxt)
+    at = position + seg.up - (1 if seg.up != 0 else 0)
+    if urgent.on_pointer(t.urgent, at, ring.head(t.rcv), t.rcv.tail):
         notify(tcp, t)
 
 

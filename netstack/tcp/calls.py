@@ -22,12 +22,13 @@ from ..errors import (
     EPIPE,
 )
 from ..ip.net import Net
-from ..machine import compiled, ring, table, timers
-from . import demux, listen, path, receive, rto, seq, window
+from ..machine import compiled, ring, store8, table, timers
+from . import demux, listen, path, quickack, receive, rto, seq, space, urgent, window
 from .tcb import State, Tcb, Tcp, enter, fail, get, mark_due, notify, unlink_port
 
 MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_MORE = 0x1, 0x2, 0x20, 0x8000
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
+NEEDS_WORLD = -(1 << 30)    # not an errno
 
 
 # ---- 3.10.1 OPEN ----------------------------------------------------------------
@@ -138,11 +139,54 @@ def can_send(t: Tcb) -> bool:
 
 
 @compiled
+def not_sent(t: Tcb) -> int:
+    """Bytes that were written and not sent yet."""
+    return max(ring.used(t.snd) - seq.diff(t.snd_nxt, t.snd_una), 0)
+
+
+@compiled
+def not_acknowledged(t: Tcb) -> int:
+    """SIOCOUTQ: what was written and not acknowledged; our FIN counts as one (as Linux)."""
+    if t.state in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED):
+        return 0
+    fin = 1 if t.fin and not (t.fin_sent and t.snd_una == t.snd_max) else 0
+    return ring.used(t.snd) + fin
+
+
+@compiled
+def notsent_lowat(tcp: Tcp, t: Tcb) -> int:
+    """TCP_NOTSENT_LOWAT in force."""
+    return t.space.notsent_lowat if t.space.notsent_lowat != 0 else tcp.settings.tcp_notsent_lowat
+
+
+@compiled
+def room_to_send(tcp: Tcp, t: Tcb) -> int:
+    """Bytes that `send` takes now, if the ring has the memory."""
+    room = min(t.space.sndbuf, space.LARGEST_RING) - ring.used(t.snd)
+    lowat = notsent_lowat(tcp, t)
+    if lowat < t.space.sndbuf:                              # else it cannot matter
+        waiting = not_sent(t)
+        room = min(room, max(lowat - waiting, t.snd_mss) if waiting < lowat else 0)
+    return room
+
+
+@compiled
+def is_writable(tcp: Tcp, t: Tcb) -> bool:
+    """Whether a third of the send buffer is free, and not too much of it unsent (Linux: tcp_stream_memory_free)."""
+    size = min(t.space.sndbuf, space.LARGEST_RING)
+    if 3 * (size - ring.used(t.snd)) < size:
+        return False
+    lowat = notsent_lowat(tcp, t)
+    return lowat >= size or 2 * not_sent(t) < lowat
+
+
+@compiled
 def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
     """Queue up to n bytes: how many, or -EAGAIN when the buffer is full.
 
     Called by the application's thread, perhaps while another one runs the engine: it writes only the
-    tail of the send ring.  The ring's memory must be there (see `entry.send`).
+    tail of the send ring.  The ring's memory must be there; if it is smaller than the buffer may be, that
+    is the limit (see `entry.send`).
     """
     if t.ep.error != 0:
         return -_take_error(t)
@@ -152,10 +196,12 @@ def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
         return -EPIPE                                       # as Linux, also when it never was connected
     if t.snd.data == 0:
         return -ENOBUFS
-    room = ring.room(t.snd)
-    count = min(n, room)
-    if count == 0:
+    count = min(n, room_to_send(tcp, t))
+    if count <= 0:
         return -EAGAIN if n > 0 else 0
+    count = min(count, ring.room(t.snd))
+    if count <= 0:
+        return -EAGAIN
     t.more = 1 if flags & MSG_MORE else 0
     tail = t.snd.tail
     ring.place(t.snd, tail, address, count)
@@ -181,17 +227,28 @@ def has_ended(t: Tcb) -> bool:
 
 
 @compiled
-def recv(t: Tcb, address: int, n: int, flags: int) -> int:
+def recv(t: Tcb, address: int, n: int, flags: int, owner: bool) -> int:
     """Take up to n bytes: how many, 0 at the end, -EAGAIN when there are none yet.
 
-    Called by the application's thread; it writes only the head of the receive ring.
+    Called by the application's thread; it writes only the head of the receive ring.  When something is urgent
+    that is not enough: unless the caller is the world's owner, NEEDS_WORLD.
     """
-    if flags & MSG_OOB:
-        return -EINVAL                                      # urgent data stays in line (RFC 6093)
     ended = has_ended(t)                                    # before looking at the ring: text comes before the end
     count = min(n, ring.used(t.rcv))
+    head = t.rcv.head
+    if flags & MSG_OOB or t.urgent.mark != urgent.Mark.NONE:
+        if not owner:
+            return NEEDS_WORLD
+        if flags & MSG_OOB:
+            return _recv_urgent(t, address, n, flags)
+        while count > 0 and urgent.is_skipped(t.urgent, head):
+            head += 1
+            count = min(n, ring.used(t.rcv) - (head - t.rcv.head))
+        count = urgent.limit(t.urgent, head, count)
+        if not flags & MSG_PEEK:
+            ring.set_head(t.rcv, head)                      # as Linux, even if nothing follows
+            urgent.on_read(t.urgent, head + count)
     if count > 0:
-        head = t.rcv.head
         if not flags & MSG_TRUNC:
             ring.fetch(t.rcv, head, address, count)
         if not flags & MSG_PEEK:
@@ -211,16 +268,55 @@ def recv(t: Tcb, address: int, n: int, flags: int) -> int:
 
 
 @compiled
-def after_recv(tcp: Tcp, t: Tcb) -> bool:
-    """Whether reading has opened the window enough to tell the peer."""
-    return t.fin_received == 0 and t.state in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2) and (
-        window.deserves_update(t))
+def _recv_urgent(t: Tcb, address: int, n: int, flags: int) -> int:
+    """MSG_OOB: the urgent byte (tcp(7)); -EINVAL when there is none, -EAGAIN when only its pointer has come."""
+    u = t.urgent
+    if u.inline or u.mark == urgent.Mark.NONE or u.mark == urgent.Mark.TAKEN:
+        return -EINVAL
+    if u.mark == urgent.Mark.HERE:
+        if not flags & MSG_PEEK:
+            u.mark = urgent.Mark.TAKEN
+        if n > 0 and not flags & MSG_TRUNC:
+            store8(address, u.byte)
+        return min(n, 1)
+    return 0 if has_ended(t) else -EAGAIN
 
 
 @compiled
-def urgent_is_read(t: Tcb) -> bool:
-    """Whether the application has read past the urgent pointer."""
-    return seq.diff(t.rcv_up, t.rcv_nxt) + ring.used(t.rcv) <= 0
+def after_recv(tcp: Tcp, t: Tcb) -> bool:
+    """Whether an ACK is due for what was read: the window has opened enough to tell the peer, or everything was
+    read and nothing else will carry the ACK (tcp_cleanup_rbuf)."""
+    if t.fin_received or t.state not in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
+        return False
+    if t.unacked > 0 and ring.used(t.rcv) == 0 and quickack.on_emptied(t.quick, t.unacked):
+        return True
+    return window.deserves_update(t)
+
+
+@compiled
+def available(t: Tcb) -> int:
+    """FIONREAD: bytes that can be read, up to the mark (tcp_inq)."""
+    n = ring.used(t.rcv)
+    u = t.urgent
+    if u.mark == urgent.Mark.NONE or u.inline:
+        return n
+    ahead = u.at - t.rcv.head
+    return ahead if 0 <= ahead < n else n
+
+
+@compiled
+def at_mark(t: Tcb) -> bool:
+    """SIOCATMARK: whether the next byte is the urgent one."""
+    return urgent.at_mark(t.urgent, t.rcv.head)
+
+
+@compiled
+def _readable(t: Tcb) -> bool:
+    """Whether there is as much to read as SO_RCVLOWAT asks for, or no more can come before some is read."""
+    n = ring.used(t.rcv)
+    if n > 0 and t.urgent.mark != urgent.Mark.NONE and urgent.is_skipped(t.urgent, t.rcv.head):
+        n -= 1
+    return n > 0 and (n >= t.ep.low_water or window.current(t) <= t.quick.mss)
 
 
 # ---- 3.10.4 CLOSE ---------------------------------------------------------------
@@ -339,7 +435,7 @@ def free(tcp: Tcp, t: Tcb) -> bool:
 # ---- 3.10.6 STATUS --------------------------------------------------------------
 
 @compiled
-def poll(t: Tcb) -> int:
+def poll(tcp: Tcp, t: Tcb) -> int:
     """Readiness, values of poll(2), as Linux's tcp_poll."""
     if t.state == State.LISTEN:
         return POLLIN if t.accept_head != 0 else 0
@@ -352,12 +448,12 @@ def poll(t: Tcb) -> int:
         bits |= POLLHUP
     if ended:
         bits |= POLLIN | POLLRDHUP
-    if ring.used(t.rcv) >= min(max(t.ep.low_water, 1), t.rcv.size):
+    if _readable(t):
         bits |= POLLIN
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
         return bits & ~(POLLIN | POLLRDHUP) if t.state != State.CLOSED else bits
-    if t.urgent_pending:
+    if t.urgent.mark == urgent.Mark.HERE:
         bits |= POLLPRI
-    if sending_over or 3 * ring.room(t.snd) >= t.snd.size:         # Linux: a third of the buffer is free
+    if sending_over or is_writable(tcp, t):
         bits |= POLLOUT
     return bits

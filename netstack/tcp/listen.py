@@ -9,11 +9,12 @@ from __future__ import annotations
 from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
-from ..machine import compiled, table
-from . import demux, isn, path, rto, seq, window
+from ..machine import addressof, compiled, copy, sizeof, table
+from . import demux, isn, path, rto, seq, space, window
 from .header import DEFAULT_MSS, DEFAULT_MSS6, MIN_MSS, Segment
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
+SPACE_SIZE = sizeof(space.Space)
 HALF_OPEN_LEAST = 8         # a tiny backlog still lets some handshakes run side by side
 BEYOND = 65537              # sequence numbers left out between two connections of one pair of sockets (as Linux)
 
@@ -33,25 +34,18 @@ def create(tcp: Tcp) -> int:
     t.ep.fd_user = -1
     t.ep.low_water = 1
     t.ep.pmtudisc = 1                                   # IP_PMTUDISC_WANT
-    t.oob_inline = 1                                    # urgent data stays in line (RFC 6093)
     t.state = State.CLOSED
     s = tcp.settings
-    t.rcv.size = _power_of_two(s.tcp_rmem)
-    t.snd.size = _power_of_two(s.tcp_wmem)
+    space.set_rcvbuf(t.space, s.tcp_rmem, s.tcp_adv_win_scale)
+    t.space.sndbuf = s.tcp_wmem
+    t.rcv.size = space.ring_size(t.space.window)
+    t.snd.size = space.SMALLEST_RING
     t.keepalive.idle = s.tcp_keepalive_time
     t.keepalive.interval = s.tcp_keepalive_intvl
     t.keepalive.count = s.tcp_keepalive_probes
     t.cc.algorithm = s.congestion
     rto.init(t.rto)
     return index
-
-
-@compiled
-def _power_of_two(n: int) -> int:
-    size = 2048
-    while size < n:
-        size *= 2
-    return size
 
 
 @compiled
@@ -83,7 +77,7 @@ def set_initial(tcp: Tcp, t: Tcb, now: int) -> None:
     t.ts.offset = 0                                     # tcp_timestamps = 2, as Linux
     if tcp.settings.tcp_timestamps == 1:
         t.ts.offset = isn.timestamp_offset(tcp.key, e.local_lo, e.remote_hi, e.remote_lo)
-    t.rcv_wscale = window.scale_for(max(tcp.settings.tcp_rmem_max, t.rcv.size))
+    window.set_initial(tcp.settings, t)
     t.keepalive.heard = now
 
 
@@ -137,10 +131,10 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     t.passive = 1
     set_initial(tcp, t, now)
     set_peer_options(tcp, t, seg)
+    t.space.ssthresh = space.initial_window(t.space, window.receive_mss(t))
     t.irs = seg.seq
     t.rcv_nxt = seq.add(seg.seq, 1)
     t.rcv_adv = t.rcv_nxt
-    t.rcv_up = t.rcv_nxt
     t.snd_wnd = seg.wnd                     # never scaled in a SYN
     t.max_window = seg.wnd
     t.snd_wl1 = seg.seq
@@ -170,14 +164,13 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
     t.ep.low_water = listener.ep.low_water
     t.nodelay = listener.nodelay
     t.cork = listener.cork
-    t.oob_inline = listener.oob_inline
+    t.urgent.inline = listener.urgent.inline
     t.reset_on_close = listener.reset_on_close
     t.cc.algorithm = listener.cc.algorithm
     t.pacing.most = listener.pacing.most
     t.user_timeout = listener.user_timeout
     t.user_mss = listener.user_mss
-    t.rcv.size = listener.rcv.size
-    t.snd.size = listener.snd.size
+    copy(addressof(t.space), addressof(listener.space), SPACE_SIZE)
     t.keepalive.on = listener.keepalive.on
     t.keepalive.idle = listener.keepalive.idle
     t.keepalive.interval = listener.keepalive.interval

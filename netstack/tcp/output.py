@@ -13,7 +13,7 @@ from ..ip import checksum
 from ..ip import output as ip_output
 from ..ip.net import SCRATCH_TRANSPORT, Net
 from ..machine import addressof, compiled, put16, ring, sum16
-from . import cwv, pacing, path, rate, receive, recovery, rto, runs, seq, stats, timestamps, undo, window
+from . import cwv, pacing, path, quickack, rate, receive, recovery, rto, runs, seq, stats, timestamps, undo, window
 from .ack import arm_probe
 from .congestion import Ca
 from .frto import Step
@@ -354,6 +354,7 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, now: int) -> N
     t.unacked = 0
     t.clocks.delayed_ack = 0
     t.ts.last_ack_sent = t.rcv_nxt
+    quickack.on_sent(t.quick, n, tcp.settings.tcp_delack, now)
 
 
 @compiled

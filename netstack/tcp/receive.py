@@ -3,16 +3,19 @@
 RFC 9293 section 3.10.7.4, "Seventh, process the segment text"; delayed
 acknowledgments of 3.8.6.3 and RFC 5681 section 4.2; SACK blocks of RFC 2018
 section 4.  The receive ring has a place for every byte of the window, so
-out-of-order data is copied once, like all other.
+out-of-order data is copied once, like all other.  When it is acknowledged is in
+`quickack.py`, how much room there is in `space.py` and `drs.py`.
 """
 from __future__ import annotations
 
 from ..errors import Drop
-from ..machine import addressof, arena, at, compiled, put16, put32, ring
+from ..machine import MS, addressof, arena, at, compiled, put16, put32, ring
 from ..machine.arena import Arena
-from . import dsack, ranges, seq, window
-from .header import NOP, SACK, Segment
+from . import drs, dsack, quickack, ranges, rto, seq, space, timestamps, window
+from .header import FIN, NOP, PSH, SACK, SYN, URG, Segment
 from .tcb import Tcb, Tcp, arm, notify
+
+FAIR_SIZE = 128             # bytes; smaller segments do not make the window grow (Linux)
 
 
 @compiled
@@ -44,6 +47,40 @@ def give_back(tcp: Tcp, r: ring.Ring) -> None:
 
 
 @compiled
+def fit(tcp: Tcp, r: ring.Ring, size: int, end: int) -> bool:
+    """Give a ring room for `size` bytes; `end`: the position behind the last byte that stands in it.
+
+    Nobody else may read or write it meanwhile: the caller owns the world and, for an application's side,
+    the lock of that side.  A ring never gets smaller, so a window that was offered stays good.
+    """
+    size = space.ring_size(size)
+    if size <= r.size:
+        return True
+    if r.data == 0:
+        r.size = size
+        return True
+    a = memory(tcp)
+    where = arena.allot(a, size)
+    if where == 0:
+        return False
+    ring.copy_out(r, r.head, end, addressof(a) + where, size)
+    arena.release(a, addressof(r) + r.data - addressof(a), r.size)
+    r.data = addressof(a) + where - addressof(r)
+    r.size = size
+    return True
+
+
+@compiled
+def begin(tcp: Tcp, t: Tcb, now: int) -> None:
+    """The connection is established: buffers and the measurements that let them grow start (tcp_init_buffer_space)."""
+    mss = window.receive_mss(t)
+    s = t.space
+    space.on_established(s, mss, t.ws_ok)
+    drs.start(t.drs, min(s.ssthresh, window.current(t), space.INITIAL_SEGMENTS * mss), now)
+    quickack.start(t.quick, min(mss, window.current(t) // 2), now)
+
+
+@compiled
 def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Take the text of an acceptable segment, trimmed to the window by the caller.  Drop.NONE, or why not."""
     n = seg.data_len
@@ -63,6 +100,8 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             t.ack_now = 1
             return Drop.TCP_REASSEMBLY
         ring.place(t.rcv, position, seg.data, n)
+        if n >= FAIR_SIZE:
+            space.grow_window(t.space, n, ring.used(t.rcv), window.receive_mss(t))
         tcp.counters.out_of_order += 1
         t.ack_now = 1                                                   # (RFC 5681 4.2) at once: a duplicate ACK
         return Drop.NONE
@@ -76,6 +115,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     t.rcv_nxt = nxt
     ring.set_tail(t.rcv, t.rcv.tail + gained)
     notify(tcp, t)
+    _learn(tcp, t, seg, n, now)
     _acknowledge(tcp, t, gained, now)
     return Drop.NONE
 
@@ -106,14 +146,85 @@ def _note_held(tcp: Tcp, t: Tcb, left: int, n: int) -> None:
 
 
 @compiled
+def _learn(tcp: Tcp, t: Tcb, seg: Segment, n: int, now: int) -> None:
+    """What a segment in order tells of the peer: segment size, pace, round-trip time (tcp_event_data_recv)."""
+    q = t.quick
+    if t.unacked == 0:
+        q.pushed = 0
+    taken = 4 + 8 * seg.sack_count if seg.sack_count != 0 else 0
+    mss = window.receive_mss(t)
+    quickack.measure(q, n, taken, not seg.flags & (PSH | URG | FIN | SYN), seg.flags & PSH, mss)
+    if t.ts.ok == 0:
+        drs.on_window(t.drs, t.rcv_nxt, t.rcv_adv, now)
+    elif seg.has_ts and seg.tsecr != t.drs.rtt_echo and n >= q.mss:
+        t.drs.rtt_echo = seg.tsecr
+        sample = timestamps.rtt(t.ts, seg.tsecr, now)
+        if sample >= 0:
+            drs.on_sample(t.drs, max(sample, MS))               # the clock's step
+    quickack.on_text(q, window.current(t), rto.timeout(t.rto), tcp.settings.tcp_delack, now)
+    if n >= FAIR_SIZE and space.grow_window(t.space, n, ring.used(t.rcv), mss):
+        q.quick = max(q.quick, 1)                               # the peer should know
+
+
+@compiled
 def _acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
-    """(RFC 9293 3.8.6.3) An ACK for at least every second full-sized segment, and within tcp_delack."""
+    """(RFC 9293 3.8.6.3) An ACK for at least every second full-sized segment, and within a delay that adapts.
+
+    Differs: Linux leaves the second segment's ACK to the reader if the window does not advance; here it always goes.
+    """
     t.unacked += n
-    if t.unacked > t.rcv_mss or window.deserves_update(t):      # or the peer is about to stop for want of a window
+    c = t.clocks
+    if t.unacked > t.quick.mss or quickack.is_quick(t.quick) or window.deserves_update(t):
         t.ack_now = 1
-    elif t.clocks.delayed_ack == 0:
-        t.clocks.delayed_ack = now + tcp.settings.tcp_delack
-        arm(tcp, t, t.clocks.delayed_ack)
+        return
+    wait = quickack.delay(t.quick, t.rto.srtt, tcp.settings.tcp_delack)
+    if c.delayed_ack == 0:
+        c.delayed_ack = now + wait
+        arm(tcp, t, c.delayed_ack)
+    elif c.delayed_ack <= now + wait // 4:                      # it is about to be due
+        t.ack_now = 1
+    elif now + wait < c.delayed_ack:
+        c.delayed_ack = now + wait
+        arm(tcp, t, c.delayed_ack)
+
+
+@compiled
+def make_room(tcp: Tcp, t: Tcb) -> None:
+    """Give the receive ring the size that the buffer has by now.  The caller owns the world and the reading side."""
+    end = t.rcv.tail
+    if t.reassembly.count != 0:
+        end += seq.diff(t.reassembly.items[t.reassembly.count - 1].right, t.rcv_nxt)
+    if not fit(tcp, t.rcv, t.space.window, end):                # no memory: it stays as it is
+        space.set_rcvbuf(t.space, space.rcvbuf_for(t.rcv.size, tcp.settings.tcp_adv_win_scale),
+                         tcp.settings.tcp_adv_win_scale)
+
+
+@compiled
+def on_read(tcp: Tcp, t: Tcb, now: int) -> bool:
+    """The application has read: does it need a larger buffer (drs.py)?  True when the ring must follow.
+
+    Called by the reading thread, while another one may run the engine, which only reads what is written here.
+    """
+    s = t.space
+    settings = tcp.settings
+    mss = window.receive_mss(t)
+    wanted = drs.on_read(t.drs, t.rcv.head, mss, now)
+    if wanted != 0 and settings.tcp_moderate_rcvbuf and not s.locked & space.RCVBUF:
+        rcvbuf = min(space.rcvbuf_for(wanted, settings.tcp_adv_win_scale), settings.tcp_rmem_max)
+        if rcvbuf > s.rcvbuf:
+            space.set_rcvbuf(s, rcvbuf, settings.tcp_adv_win_scale)
+            open_clamp(t)
+    return s.window > t.rcv.size and t.rcv.data != 0 and t.rcv.size < space.LARGEST_RING
+
+
+@compiled
+def open_clamp(t: Tcb) -> None:
+    """Let the window follow the buffer, as far as window scaling and TCP_WINDOW_CLAMP allow."""
+    s = t.space
+    most = min(s.window, space.MAX_UNSCALED << t.rcv_wscale)
+    if s.user_clamp != 0:
+        most = min(most, s.user_clamp)
+    s.clamp = max(s.clamp, most)
 
 
 @compiled

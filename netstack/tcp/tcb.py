@@ -34,20 +34,24 @@ from . import runs
 from .acked import Acked
 from .challenge import Challenge
 from .congestion import Algorithm, Congestion
+from .drs import Drs
 from .dsack import Dsack
 from .header import Segment
 from .newreno import Recovery
 from .pacing import Pacing
 from .prr import Prr
+from .quickack import QuickAck
 from .rack import Rack
 from .ranges import Ranges
 from .rate import Rate
 from .rto import Rto
 from .runs import Queue
+from .space import Space
 from .stats import Stats
 from .timestamps import Timestamps
 from .tlp import Tlp
 from .undo import Undo
+from .urgent import Urgent
 
 
 class State(IntEnum):
@@ -139,7 +143,6 @@ class Tcb:
     nodelay: u8             # TCP_NODELAY
     cork: u8                # TCP_CORK
     more: u8                # the last send had MSG_MORE
-    oob_inline: u8          # SO_OOBINLINE
     read_closed: u8         # shutdown(SHUT_RD)
     reset_on_close: u8      # SO_LINGER with 0 seconds
     syn_retries: u8         # TCP_SYNCNT; 0: the stack's default
@@ -147,7 +150,6 @@ class Tcb:
     syn_retransmitted: u8
     passive: u8             # began in LISTEN
     accepted: u8            # handed to the application (or opened by it)
-    urgent_pending: u8      # the peer's urgent pointer is ahead of what was read
     rst_due: u8             # a reset is to be sent
     was_open: u8            # has been ESTABLISHED
     progress: u8            # the peer has acknowledged data: the next packet confirms its neighbour entry
@@ -173,7 +175,6 @@ class Tcb:
     # receive
     rcv_nxt: u32            # RCV.NXT
     rcv_adv: u32            # right edge of the window we have advertised: RCV.NXT + RCV.WND
-    rcv_up: u32             # RCV.UP
     fin_at: u32             # sequence number of the FIN that is held
     irs: u32                # IRS
     # sizes
@@ -207,6 +208,10 @@ class Tcb:
     stats: Stats
     keepalive: Keepalive
     challenge: Challenge
+    space: Space            # sizes of the buffers
+    quick: QuickAck
+    drs: Drs
+    urgent: Urgent          # RCV.UP and what Linux makes of it
     reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
 
@@ -243,10 +248,17 @@ class TcpSettings:
     tcp_fin_timeout: i64        # orphaned FIN-WAIT-2
     tcp_time_wait: i64          # 2 MSL
     tcp_delack: i64             # delayed ACK (Linux: TCP_DELACK_MIN)
-    tcp_rmem: i64               # receive buffer, bytes
-    tcp_wmem: i64               # send buffer, bytes
-    tcp_rmem_max: i64           # net.core.rmem_max
-    tcp_wmem_max: i64           # net.core.wmem_max
+    tcp_rmem_min: i64           # tcp_rmem: receive buffer, bytes
+    tcp_rmem: i64               # ... where it begins
+    tcp_rmem_max: i64           # ... how far it grows by itself
+    tcp_wmem_min: i64           # tcp_wmem: send buffer, bytes
+    tcp_wmem: i64
+    tcp_wmem_max: i64
+    rmem_max: i64               # net.core.rmem_max
+    wmem_max: i64               # net.core.wmem_max
+    tcp_adv_win_scale: i64
+    tcp_moderate_rcvbuf: i64
+    tcp_notsent_lowat: i64      # bytes
 
 
 @record

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import compiled, timers
-from . import listen, recovery, rto
+from . import listen, quickack, recovery, rto
 from .calls import abort
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
@@ -39,6 +39,7 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
     if c.delayed_ack != 0 and c.delayed_ack <= now:
         c.delayed_ack = 0
         t.ack_now = 1
+        quickack.on_delayed(t.quick, rto.timeout(t.rto), tcp.settings.tcp_delack)
         tcp.counters.delayed_acks += 1
         mark_due(tcp, t)
     if c.keepalive != 0 and c.keepalive <= now:

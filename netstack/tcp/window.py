@@ -1,24 +1,16 @@
 """The receive window: what we offer, and when a larger one is worth a segment.
 
 RFC 9293 section 3.8.6: never move the right edge to the left; silly window
-avoidance (3.8.6.2.2); window scale (RFC 7323 section 2).
+avoidance (3.8.6.2.2); window scale (RFC 7323 section 2).  How large it may be is
+in `space.py`; of that, what the application has not read is taken.
 """
 from __future__ import annotations
 
 from ..machine import compiled, ring
-from . import seq
-from .tcb import Tcb
-
-MAX_UNSCALED = 0xFFFF
-
-
-@compiled
-def scale_for(size: int) -> int:
-    """The shift that makes `size` bytes fit into 16 bits (RFC 7323 2.2)."""
-    shift = 0
-    while shift < 14 and (MAX_UNSCALED << shift) < size:
-        shift += 1
-    return shift
+from . import seq, space
+from .space import MAX_UNSCALED
+from .tcb import Tcb, TcpSettings
+from .timestamps import OPTION_LEN
 
 
 @compiled
@@ -29,14 +21,25 @@ def current(t: Tcb) -> int:
 
 @compiled
 def offer(t: Tcb) -> int:
-    """The window to offer now, bytes.  At least `current`; more only in steps worth having (3.8.6.2.2)."""
+    """The window to offer now, bytes.  At least `current`; more only in steps worth having (3.8.6.2.2).
+
+    It cannot stay shut: when everything is read, `room` is the whole of `full`, and either that is a step
+    worth having, or more than half of it is open already.
+    """
+    s = t.space
     now = current(t)
     unit = 1 << t.rcv_wscale
-    room = min(ring.room(t.rcv), MAX_UNSCALED << t.rcv_wscale)
-    room = (room - unit + 1) & -unit        # rounding up below stays inside the buffer
-    if room - now < min(t.rcv.size // 2, t.rcv_mss):
+    most = min(s.window, t.rcv.size)                    # the ring follows the buffer's size when there is memory
+    full = min(most, s.clamp)
+    step = min(full // 2, t.quick.mss)
+    free = most - ring.used(t.rcv)
+    if free < full // 2 and free < max(step, most >> 4):
+        return now                                      # as Linux: then it closes by itself
+    room = min(free, s.ssthresh, full, MAX_UNSCALED << t.rcv_wscale)
+    if room - now < step:
         return now
-    return room
+    room = (room + unit - 1) & -unit
+    return max(room if room <= ring.room(t.rcv) else room - unit, now)
 
 
 @compiled
@@ -60,13 +63,34 @@ def deserves_update(t: Tcb) -> bool:
     sending into an open window is not disturbed, and one that is stuck is not left.
     """
     now = current(t)
-    return 2 * now <= offer(t) and offer(t) > now
+    if 2 * now > t.space.clamp:
+        return False
+    wanted = offer(t)
+    return 2 * now <= wanted and wanted > now
+
+
+@compiled
+def receive_mss(t: Tcb) -> int:
+    """The text of the largest segment that the peer may send."""
+    return max(t.rcv_mss - (OPTION_LEN if t.ts.ok else 0), 1)
+
+
+@compiled
+def set_initial(s: TcpSettings, t: Tcb) -> None:
+    """Choose the window of our SYN, and its scale (tcp_select_initial_window)."""
+    p = t.space
+    p.clamp = p.user_clamp if p.user_clamp != 0 else MAX_UNSCALED << 14
+    p.ssthresh = space.initial_window(p, receive_mss(t))
+    t.rcv_wscale = space.choose_scale(p, max(s.tcp_rmem_max, s.rmem_max))
+    p.clamp = min(p.clamp, MAX_UNSCALED << t.rcv_wscale)
+    if t.rcv.data == 0:
+        t.rcv.size = space.ring_size(p.window)
 
 
 @compiled
 def syn_field(t: Tcb) -> int:
     """The window field of a SYN, which is never scaled; sets RCV.ADV."""
-    field = min(t.rcv.size, MAX_UNSCALED)
+    field = min(t.space.ssthresh, MAX_UNSCALED)
     edge = seq.add(t.rcv_nxt, field)
     if seq.gt(edge, t.rcv_adv):
         t.rcv_adv = edge

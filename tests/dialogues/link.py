@@ -136,8 +136,11 @@ class Link:
 
     def established(self, *, active: bool = False, iss: int = 100, wnd: int = 65535, mss: int | None = 1460,
                     wscale: int | None = None, sack_ok: bool = False, ts: bool = False, port: int | None = None,
-                    **options: int) -> Any:
-        """A connection in ESTABLISHED, as a socket; nothing but the handshake was said."""
+                    quick: bool = False, **options: int) -> Any:
+        """A connection in ESTABLISHED, as a socket; nothing but the handshake was said.
+
+        Its start is over, so that it delays its ACKs; `quick`: it begins as it does, with quick ACKs.
+        """
         stamp = (self._peer_clock(), 0) if ts else None
         syn = {"seq": iss, "wnd": wnd, "mss": mss, "wscale": wscale, "sack_ok": sack_ok, "ts": stamp}
         if active:
@@ -147,7 +150,7 @@ class Link:
                 syn["ts"] = (self._peer_clock(), got.ts[0])
             self.peer_sends(SYN | ACK, ack=1, **syn)
             self.expect(ACK, seq=1, ack=iss + 1)
-            return conn
+            return conn if quick else self.started(conn)
         if self.server is None:
             self.listen(**options)
         if port is not None:
@@ -155,7 +158,13 @@ class Link:
         self.peer_sends(SYN, **syn)
         self.expect(SYN | ACK, ack=iss + 1)
         self.peer_sends(ACK, ack=1)
-        return self.accept()
+        return self.accept() if quick else self.started(self.accept())
+
+    def started(self, conn: Any) -> Any:
+        """As if text had come a moment ago and all was said about it."""
+        q = self.tcb(conn).quick
+        q.mss, q.quick, q.ato, q.at = self.tcb(conn).rcv_mss, 0, self.tcp.settings.tcp_delack, self.clock.now
+        return conn
 
     def tcb(self, sock: Any) -> Any:
         """The record behind a socket."""

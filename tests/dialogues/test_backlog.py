@@ -98,7 +98,7 @@ def test_no_memory_for_a_buffer(make_link):
     """Text that finds no buffer is not acknowledged; the connection lives, and goes on when there is memory again."""
     import netstack
 
-    link = make_link(profile=netstack.Profile(connections=8, sockets=4, buffers=1100 << 10, neighbours=4))
+    link = make_link(profile=netstack.Profile(connections=8, sockets=4, buffers=140 << 10, neighbours=4))
     a = link.established(port=40001)
     b = link.established(port=40002)
     c = link.established(port=40003)

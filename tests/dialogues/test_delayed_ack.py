@@ -6,6 +6,16 @@ import pytest
 from .link import ACK, FIN
 
 
+def talk(link, conn):
+    """A question and an answer: from now on this is ping-pong."""
+    link.peer_sends(ACK, data=b"?")
+    conn.recv(1)
+    link.expect(ACK)
+    conn.send(b"!!")
+    link.expect(ACK, data=b"!!")
+    link.peer_sends(ACK)
+
+
 def test_forty_milliseconds(each_link):
     link = each_link
     link.established()
@@ -25,9 +35,9 @@ def test_the_delay_is_a_setting(make_link):
 def test_the_clock_starts_with_the_first_byte(link):
     link.established()
     link.peer_sends(ACK, data=b"x")
-    link.advance(0.030)
+    link.advance(0.025)
     link.peer_sends(ACK, data=b"y")
-    link.expect(ACK, ack=103, after=0.010)
+    link.expect(ACK, ack=103, after=0.015)
 
 
 def test_every_second_full_segment(each_link):
@@ -43,10 +53,11 @@ def test_every_second_full_segment(each_link):
 
 def test_text_carries_the_ack(link):
     conn = link.established()
+    talk(link, conn)
     link.peer_sends(ACK, data=b"request")
     conn.recv(100)
     conn.send(b"answer")
-    link.expect(ACK, seq=1, ack=108, data=b"answer")
+    link.expect(ACK, seq=3, ack=109, data=b"answer")
     link.expect_silence(0.1)
 
 

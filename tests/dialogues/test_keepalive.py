@@ -39,8 +39,8 @@ def test_text_starts_the_clock_anew(link):
     link.advance(8)
     link.peer_sends(ACK, data=b"x")
     conn.recv(1)
-    link.expect(ACK, ack=102, after=0.04)
-    link.expect(ACK, seq=0, ack=102, after=9.96)
+    link.expect(ACK, ack=102)
+    link.expect(ACK, seq=0, ack=102, after=10)
 
 
 def test_off_by_default(link):
@@ -72,7 +72,7 @@ def test_we_answer_the_peers(each_link, length):
     conn = link.established()
     link.peer_sends(ACK, data=b"hello")
     conn.recv(10)
-    link.expect(ACK, after=0.04)
+    link.expect(ACK)
     for _ in range(5):
         link.peer_sends(ACK, seq=105, data=bytes(length))
         link.expect(ACK, seq=1, ack=106)

@@ -50,7 +50,7 @@ def test_reset_outside_window_is_ignored(link, seq):
 
 def test_reset_at_a_closed_window(link):
     """3.10.7.4: "special allowance should be made to accept valid ACKs, URGs, and RSTs"."""
-    conn = link.established(SO_RCVBUF=4096)
+    conn = link.established(SO_RCVBUF=4096, TCP_MAXSEG=1024)
     for _ in range(4):
         link.peer_sends(ACK, data=bytes(1024))
     link.advance(0.1)
@@ -215,7 +215,7 @@ def test_overlap_on_the_left(link):
 
 def test_beyond_the_window_is_cut(link):
     """"segments with a larger ... part outside the window are trimmed"."""
-    conn = link.established(SO_RCVBUF=4096)
+    conn = link.established(SO_RCVBUF=4096, TCP_MAXSEG=1024)
     link.peer_sends(ACK, data=bytes(4000))
     link.expect(ACK, ack=4101)
     link.peer_sends(ACK, data=b"x" * 200)
@@ -224,7 +224,7 @@ def test_beyond_the_window_is_cut(link):
 
 
 def test_fin_beyond_the_window_is_not_seen(link):
-    conn = link.established(SO_RCVBUF=4096)
+    conn = link.established(SO_RCVBUF=4096, TCP_MAXSEG=1024)
     link.peer_sends(ACK, data=bytes(4000))
     link.expect(ACK)
     link.peer_sends(FIN | ACK, data=bytes(97))
@@ -237,7 +237,7 @@ def test_fin_beyond_the_window_is_not_seen(link):
 
 
 def test_fin_at_the_edge_of_the_window(link):
-    conn = link.established(SO_RCVBUF=4096)
+    conn = link.established(SO_RCVBUF=4096, TCP_MAXSEG=1024)
     link.peer_sends(ACK, data=bytes(4000))
     link.expect(ACK)
     link.peer_sends(FIN | ACK, data=bytes(96))

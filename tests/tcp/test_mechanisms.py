@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from netstack.machine import MS, SECOND
 from netstack.machine.random import Key
-from netstack.tcp import challenge, isn, timestamps, window
+from netstack.tcp import challenge, isn, space, timestamps
 from netstack.tcp.challenge import Challenge
 from netstack.tcp.timestamps import Timestamps
 
@@ -103,7 +103,7 @@ def test_timestamp_offset_is_one_for_a_pair_of_hosts():
 
 @given(st.integers(1, 1 << 31))
 def test_scale_makes_it_fit(size):
-    shift = window.scale_for(size)
+    shift = space.scale_for(size)
     assert 0 <= shift <= 14
     assert 0xFFFF << shift >= size or shift == 14
     assert shift == 0 or 0xFFFF << (shift - 1) < size
