@@ -351,7 +351,7 @@ def converse(link: Link, conn: Any) -> None:
 
 def build(name: str, version: int) -> Scene:
     """Bring a connection there."""
-    link = Link(version, profile=PROFILE, tcp_rmem=WINDOW, tcp_wmem=WINDOW)
+    link = Link(version, profile=PROFILE, tcp_rmem=(4096, 2 * WINDOW, 2 * WINDOW), tcp_wmem=(4096, WINDOW, WINDOW))
     peer_closes = name in ("CLOSE_WAIT", "LAST_ACK")
     if name == "CLOSED":
         return Scene(name, link, None, 0)

@@ -61,7 +61,7 @@ def runs(numbers) -> list[tuple[int, int]]:
 @pytest.fixture(scope="module", params=[0, 0xFFFF_FFFF - 2500], ids=["from 0", "around 2**32"])
 def start(request) -> Iterator[tuple]:
     """A connection whose text begins at a sequence number, and a picture of it."""
-    link = Link(4, profile=PROFILE, tcp_rmem=BUFFER)
+    link = Link(4, profile=PROFILE, tcp_rmem=(4096, 2 * BUFFER, 2 * BUFFER))
     conn = link.established(iss=(request.param - 1) & 0xFFFF_FFFF, sack_ok=True)
     edge = (link.tcb(conn).rcv_adv - request.param) & 0xFFFF_FFFF
     picture = link.picture()

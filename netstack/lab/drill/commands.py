@@ -123,13 +123,6 @@ def apply(settings: Any, key: str, text: str) -> str | None:
             values.append(int(word, 0))
         except ValueError:
             values.append(word)
-    if key == "net.ipv4.tcp_rmem" and len(values) == 3 and not _try(settings, key, tuple(values)):
-        # what SO_RCVBUF may ask for decides about the window scale, as the third value does on Linux
-        _try(settings, "net.core.rmem_max", values[2])
-        values = values[1:2]
-    if key == "net.ipv4.tcp_wmem" and len(values) == 3 and not _try(settings, key, tuple(values)):
-        _try(settings, "net.core.wmem_max", values[2])
-        values = values[2:]                         # Linux's buffers grow to it
     if key not in settings:
         return f"the stack has no setting {key}"
     before = settings[key]
