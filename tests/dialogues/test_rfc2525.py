@@ -124,6 +124,7 @@ def test_2_5_failure_to_retain_above_sequence_data(each_link):
 def test_2_6_extra_additive_constant_in_congestion_avoidance(link):
     """Above ssthresh a flight is at most one segment larger than the one before: MSS * MSS / cwnd for each ACK."""
     conn = connected(link)
+    conn.setsockopt(real.SOL_SOCKET, real.SO_SNDBUF, 250_000)
     conn.send(bytes(500_000))
     ack_each(link, flight(link))
     sent = link.drain()

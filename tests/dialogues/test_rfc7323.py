@@ -5,7 +5,7 @@ import pytest
 
 from netstack.errors import Drop
 
-from .link import ACK, State
+from .link import ACK, PSH, State
 
 SIZE = 100          # bytes of each of A, B, C ...
 FIRST = 1001
@@ -14,7 +14,7 @@ FIRST = 1001
 def block(link, letter, tsval, **fields):
     """<A, TSval=1>: the letter is the place in the sequence."""
     n = ord(letter) - ord("A")
-    link.peer_sends(ACK, seq=FIRST + n * SIZE, data=letter.encode() * SIZE, ts=(tsval, 0), **fields)
+    link.peer_sends(ACK | PSH, seq=FIRST + n * SIZE, data=letter.encode() * SIZE, ts=(tsval, 0), **fields)
 
 
 def acknowledges(link, letter, tsecr):

@@ -132,11 +132,3 @@ def apply(settings: Any, key: str, text: str) -> str | None:
     except (TypeError, ValueError) as error:
         return f"{error} (it stays {before})"
     return None
-
-
-def _try(settings: Any, key: str, value: Any) -> bool:
-    try:
-        settings[key] = value
-    except (KeyError, TypeError, ValueError):
-        return False
-    return True

@@ -1,0 +1,86 @@
+"""When ACKs go at once (tcp/quickack.py), as Linux; RFC 9293 3.8.6.3, RFC 5681 4.2."""
+from __future__ import annotations
+
+import socket as real
+
+from .link import ACK, PSH
+
+QUICKACK = real.IPPROTO_TCP, real.TCP_QUICKACK
+
+
+def test_the_first_segments_are_acknowledged_at_once(each_link):
+    link = each_link
+    link.established(quick=True)
+    for i in range(16):
+        link.peer_sends(ACK | PSH, data=b"x" * 600)
+        link.expect(ACK, ack=101 + 600 * (i + 1))
+    link.peer_sends(ACK | PSH, data=b"x" * 600)
+    link.expect_silence(0.039)
+    link.advance(0.001)
+    link.expect(ACK)
+
+
+def test_after_a_pause_again(link):
+    link.established()
+    link.peer_sends(ACK | PSH, data=b"x")
+    link.expect(ACK, after=0.04)
+    link.advance(2)
+    link.peer_sends(ACK | PSH, data=b"x")
+    link.expect(ACK)
+
+
+def test_one_way_traffic_does_not_wait(link):
+    """Each small write is acknowledged when it has been read: a peer with Nagle's rule sends the next."""
+    conn = link.established()
+    for _ in range(30):
+        link.peer_sends(ACK | PSH, data=b"tick")
+        assert conn.recv(10) == b"tick"
+        link.expect(ACK)
+
+
+def test_the_answer_carries_the_ack(link):
+    conn = link.established(quick=True)
+    for i in range(10):
+        link.peer_sends(ACK | PSH, data=b"question")
+        assert conn.recv(100) == b"question"
+        if i == 0:
+            link.expect(ACK)                            # the first: nobody knows yet that it will be answered
+        conn.send(b"answer")
+        link.expect(ACK, data=b"answer", ack=101 + 8 * (i + 1))
+    link.peer_sends(ACK)
+    link.expect_silence(1)
+
+
+def test_quickack_ends_ping_pong(link):
+    conn = link.established()
+    assert conn.getsockopt(*QUICKACK) == 1
+    conn.setsockopt(*QUICKACK, 0)
+    assert conn.getsockopt(*QUICKACK) == 0
+    link.peer_sends(ACK | PSH, data=b"x")
+    conn.recv(1)
+    link.expect_silence()
+    conn.setsockopt(*QUICKACK, 1)
+    link.expect(ACK, ack=102)
+    assert conn.getsockopt(*QUICKACK) == 1
+
+
+def test_the_peers_segments_count_not_ours(link):
+    """Every second segment of a peer that sends smaller ones than we would."""
+    link.established()
+    link.tcb(link.accepted).quick.mss = 536
+    for i in range(4):
+        link.peer_sends(ACK, data=bytes(700))
+        link.expect_silence()
+        link.peer_sends(ACK, data=bytes(700))
+        link.expect(ACK, ack=101 + 1400 * (i + 1))
+
+
+def test_empty_segment_at_the_right_edge(link):
+    """A peer that has filled the window acknowledges from there (Linux: tcp_sequence)."""
+    conn = link.established()
+    conn.send(b"abc")
+    link.expect(ACK, data=b"abc")
+    t = link.tcb(conn)
+    link.peer_sends(ACK, seq=t.rcv_adv, ack=4)
+    link.expect_silence(5)
+    assert t.snd_una == t.snd_max
