@@ -159,8 +159,10 @@ def _learn(tcp: Tcp, t: Tcb, seg: Segment, n: int, now: int) -> None:
     elif seg.has_ts and seg.tsecr != t.drs.rtt_echo and n >= q.mss:
         t.drs.rtt_echo = seg.tsecr
         sample = timestamps.rtt(t.ts, seg.tsecr, now)
+        if 0 < t.rto.srtt < MS and sample <= MS:                # below the clock's step: what our sending side knows
+            sample = t.rto.srtt
         if sample >= 0:
-            drs.on_sample(t.drs, max(sample, MS))               # the clock's step
+            drs.on_sample(t.drs, sample if sample > 0 else MS)
     quickack.on_text(q, window.current(t), rto.timeout(t.rto), tcp.settings.tcp_delack, now)
     if n >= FAIR_SIZE and space.grow_window(t.space, n, ring.used(t.rcv), mss):
         q.quick = max(q.quick, 1)                               # the peer should know

@@ -42,9 +42,9 @@ TEXT = 10                   # bytes
 
 # ---- segments: SEG.SEQ relative to RCV.NXT ...
 
-SEQS = {"far below": -70_000, "old": -20, "byte before": -1, "at": 0, "inside": 100, "edge": -1, "above": 0,
+SEQS = {"far below": -70_000, "old": -20, "byte before": -1, "at": 0, "inside": 100, "edge": -1, "above": 1,
         "far above": 0x7000_0000}
-FROM_EDGE = ("edge", "above")       # these from RCV.NXT+RCV.WND on
+FROM_EDGE = ("edge", "above")       # these from RCV.NXT+RCV.WND on; an empty segment may stand at that itself, as on Linux
 
 
 @dataclass
@@ -560,7 +560,7 @@ def check_application(scene: Scene, want: Outcome, before: int, waiting: bytes, 
             saw |= {"writable"} if new & POLLOUT and not error else set()
             waiting = b""
         got = peek(scene) if not error and want.state != State.CLOSED else waiting
-        saw |= {"urgent"} if new & POLLPRI else set()
+        saw |= {"urgent"} if scene.index and tcb.get(scene.link.tcp, scene.index).urgent.mark else set()
         saw |= {"end"} if new & POLLRDHUP and want.state != State.CLOSED else set()
         saw |= {"text"} if got != waiting else set()
         if got != waiting + text and not error:
