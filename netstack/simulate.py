@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from . import drive, engine
 from .errors import EAGAIN, ECONNABORTED
-from .machine import at, compiled, equal, i32, i64, record, ring, sizeof, u8, u16, u32
+from .machine import at, compiled, equal, i32, i64, record, ring, sizeof, u8, u32
 from .machine.timers import NEVER
 from .tcp import calls, receive, tcb
 from .world import World

@@ -21,6 +21,7 @@ LAYERS = (
     ("handles", "engine", "options"),
     ("drive",),
     ("entry",),
+    ("simulate",),
 )
 # Above them is Python that does nothing for each packet.
 DATA_PATH = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -25,7 +25,7 @@ from ..clock import START, Member, VirtualClock
 from ..drivers import Impaired, Wire
 from ..drivers.units import bitrate, duration, size
 from ..machine import addressof
-from ..simulate import CHUNK, END, NODE, PATTERN, PERIOD, End, Node
+from ..simulate import CHUNK, END, PATTERN, PERIOD, End, Node
 from ..stack import Stack
 from ..world import Profile
 
@@ -34,6 +34,7 @@ STACKS = 8                      # on one clock
 ENDS = 1024                     # of connections, on one stack
 PORT = 5001
 ADDRESSES = ("192.0.2.1", "192.0.2.2")
+MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 PROFILE = Profile(connections=ENDS + 64, sockets=64, buffers=16 << 30, neighbours=16)
 SMALLEST_BUFFER, LARGEST_BUFFER = 256 << 10, 16 << 20
 SMALLEST_WIRE, LARGEST_WIRE = 256 << 10, 16 << 20
@@ -70,8 +71,8 @@ class Clock(VirtualClock):
         """See VirtualClock.leave.  The ends on that stack are forgotten."""
         super().leave(member)
         kept = [(n.world, n.ends, n.count) for n in self._nodes[:self._loop.count] if n.world != member._world]
-        for node, (node.world, node.ends, node.count) in zip(self._nodes, kept, strict=False):
-            pass
+        for i, values in enumerate(kept):
+            self._nodes[i].world, self._nodes[i].ends, self._nodes[i].count = values
         self._loop.count = len(kept)
 
     @property
@@ -182,7 +183,9 @@ class Simulation:
         bits = bitrate(rate) if rate is not None else 0
         holds = duration(rtt) * bits // 8 // SECOND + (size(queue) if queue is not None else 0)
         self.buffer = buffer or min(max(1 << (2 * holds).bit_length(), SMALLEST_BUFFER), LARGEST_BUFFER)
-        wires = Wire.pair(size=SMALLEST_WIRE if bits else LARGEST_WIRE, mtu=mtu)
+        room = SMALLEST_WIRE if bits else LARGEST_WIRE
+        wires = [Wire(mac, size=room, mtu=mtu, name=f"wire{i}") for i, mac in enumerate(MACS)]
+        Wire.join(*wires)
         self.links = tuple(Impaired(wire, outbound={**path, "seed": 2 * seed + i}) for i, wire in enumerate(wires))
         largest = {f"net.core.{name}": LARGEST_BUFFER for name in ("rmem_max", "wmem_max")}
         self.a, self.b = self.stacks = tuple(
@@ -240,14 +243,18 @@ class Simulation:
         for link in self.links:
             link.set("outbound", **changes)
 
+    def worsen(self) -> None:
+        """Bring the impairments now, if `run` has not done it."""
+        if self._impairments is not None:
+            self.impair(**self._impairments)
+            self._impairments = None
+
     def run(self, seconds: float, *, until_over: bool = False) -> None:
         """Let time pass; `until_over`: only until every flow that has an end has come to it.
 
         The first call brings the impairments; what came before (handshakes) had only delay and rate.
         """
-        if self._impairments is not None:
-            self.impair(**self._impairments)
-            self._impairments = None
+        self.worsen()
         self.clock.run(self.clock.now + round(seconds * SECOND), until_over)
 
     def check(self) -> None:
@@ -267,6 +274,8 @@ class Simulation:
     def close(self) -> None:
         """End both stacks."""
         for stack in self.stacks:
+            for sock in stack._live_sockets():
+                sock.close()            # type: ignore[attr-defined]    # of `socket`, which is a Base
             stack.close()
 
     def __enter__(self) -> Simulation:

@@ -13,9 +13,10 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from netstack.lab.simulation import Simulation
 from netstack.tcp import algorithms as known
@@ -33,7 +34,7 @@ def algorithms() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Path_:
+class Line:
     """One way from stack to stack."""
 
     rate: float             # Mbit/s, each way
@@ -57,12 +58,12 @@ class Path_:
                           reorder=self.reorder / 100, duplicate=self.duplicate / 100)
 
 
-def path(rate: float, rtt: float, queue: float, **impairments: float) -> Path_:
+def path(rate: float, rtt: float, queue: float, **impairments: float) -> Line:
     """A path whose queue holds so many bandwidth-delay products."""
-    return Path_(rate, rtt, max(queue * rate * rtt * 125, FLOOR), note=f"{queue:g}bdp", **impairments)
+    return Line(rate, rtt, max(queue * rate * rtt * 125, FLOOR), note=f"{queue:g}bdp", **impairments)
 
 
-def matrix() -> Iterator[Path_]:
+def matrix() -> Iterator[Line]:
     """The paths of the first table: a selection, so that each pair of things meets."""
     for rate in RATES:
         for rtt in RTTS:
@@ -86,9 +87,9 @@ def matrix() -> Iterator[Path_]:
         yield path(100, rtt, 4, loss=0.1)
 
 
-def measured_elsewhere() -> Iterator[Path_]:
+def measured_elsewhere() -> Iterator[Line]:
     """The paths on which other stacks have been measured (12 s, through a relay in real time)."""
-    yield Path_(100, 50, 1_250_000, note="1250000B")
+    yield Line(100, 50, 1_250_000, note="1.25MB")
     yield path(100, 50, 1)
     yield path(100, 50, 1, loss=1)
     yield path(100, 20, 1, loss=3)
@@ -97,25 +98,53 @@ def measured_elsewhere() -> Iterator[Path_]:
 
 
 @dataclass
+class Speed:
+    """How fast the simulations of this process were."""
+
+    virtual: float = 0.0    # s that passed in them
+    real: float = 0.0       # s that it took, without building the stacks
+    packets: int = 0        # frames that stacks have received
+
+    def run(self, sim: Simulation, seconds: float) -> None:
+        """Let time pass, and measure it."""
+        packets, started = sim.packets, time.perf_counter()
+        sim.run(seconds)
+        self.real += time.perf_counter() - started
+        self.virtual += seconds
+        self.packets += sim.packets - packets
+
+    @property
+    def factor(self) -> float:
+        """So many times faster than real time."""
+        return self.virtual / max(self.real, 1e-9)
+
+    def __str__(self) -> str:
+        return (f"{self.virtual:.0f} virtual s in {self.real:.2f} s: {self.factor:.0f} times faster than real time, "
+                f"{self.packets / max(self.real, 1e-9):,.0f} packets/s")
+
+
+speed = Speed()
+
+
+@dataclass
 class Case:
-    """A row of a table: what `run` says for each congestion control (or mix of them)."""
+    """A row of a table: `run` gives the cell of a congestion control (or of a mix of them) for a seed."""
 
     name: str
     columns: list[str]                                  # of the row, before the results
     run: Callable[[str, int], str]
-    mixes: list[str] = field(default_factory=list)      # other than each congestion control alone
 
     def seed(self, number: int) -> int:
         """The simulation's seed: of this case, and the number that was asked for."""
         return zlib.crc32(self.name.encode()) + number
 
 
-def one_flow(where: Path_, seconds: float) -> Callable[[str, int], str]:
+def one_flow(where: Line, seconds: float) -> Callable[[str, int], str]:
     """Goodput in Mbit/s, and how much of what was sent was sent again."""
     def run(algorithm: str, seed: int) -> str:
         with where.simulate(seed) as sim:
             flow = sim.flow(congestion=algorithm)
-            sim.run(seconds)
+            speed.run(sim, seconds)
             sim.check()
             stats = sim.a.stats()
             again = 100 * stats["tcp.retrans_segs"] / max(stats["tcp.out_segs"], 1)
@@ -123,16 +152,16 @@ def one_flow(where: Path_, seconds: float) -> Callable[[str, int], str]:
     return run
 
 
-def many_flows(where: Path_, flows: int) -> Callable[[str, int], str]:
+def many_flows(where: Line, flows: int) -> Callable[[str, int], str]:
     """Jain's fairness index, and how much of the link is used, from second 10 to second 40."""
     def run(mix: str, seed: int) -> str:
         kinds = mix.split("+")
         with where.simulate(seed) as sim:
             made = [sim.flow(congestion=kinds[i % len(kinds)], start=i / flows) for i in range(flows)]
-            sim.run(10)
+            speed.run(sim, 10)
             for flow in made:
                 flow.mark()
-            sim.run(30)
+            speed.run(sim, 30)
             sim.check()
             rates = [flow.goodput for flow in made]
         used = 100 * sum(rates) / (where.rate * 1e6)
@@ -149,9 +178,8 @@ def mixes() -> list[str]:
     return [f"{a}+{b}" for a, b in (("cubic", "reno"), ("bbr", "cubic"), ("bbr", "reno")) if {a, b} <= set(found)]
 
 
-def _row(where: Path_) -> list[str]:
-    queue = where.note.replace("bdp", " BDP").replace("B", " B", 1) if where.note.endswith("B") else \
-        where.note.replace("bdp", " BDP")
+def _row(where: Line) -> list[str]:
+    queue = where.note.replace("bdp", " BDP")
     extras = [f"{value:g}%" if value else "" for value in (where.loss, where.reorder)]
     return [f"{where.rate:g}", f"{where.rtt:g}", queue, *extras]
 
@@ -159,26 +187,34 @@ def _row(where: Path_) -> list[str]:
 COLUMNS = ["Mbit/s", "RTT ms", "queue", "loss", "reordered"]
 
 
-def tables() -> list[tuple[str, str, list[str], list[str], list[Case]]]:
-    """Each table: its title, what it says, its columns, whose results, its rows."""
+class Table(NamedTuple):
+    """One table."""
+
+    title: str
+    text: str
+    columns: list[str]      # before the results
+    whose: list[str]        # results
+    cases: list[Case]       # rows
+
+
+def tables() -> list[Table]:
+    """All of them."""
     alone = algorithms()
     first = [Case(p.name, _row(p), one_flow(p, SECONDS)) for p in matrix()]
     second = [Case(f"peers/{p.name}", _row(p), one_flow(p, 12.0)) for p in measured_elsewhere()]
     shared = path(100, 20, 1)
     third = [Case(f"fair/{n}", [str(n)], many_flows(shared, n)) for n in FLOWS]
-    found = [
-        ("One flow", f"Goodput in Mbit/s over {SECONDS:g} s from the first byte on, in brackets how much was sent "
-         f"again.  The queue holds {FLOOR:,} bytes at least.", COLUMNS, alone, first),
-        ("Paths on which other stacks have been measured", "The same over 12 s; of the fifth path 0.1% of all frames "
-         "come twice.", COLUMNS, alone, second),
-        ("Many flows", "One bottleneck of 100 Mbit/s, 20 ms, 1 BDP: Jain's fairness index from second 10 to second "
-         "40, and how much of the link was used.", ["flows"], alone, third),
-    ]
+    found = [Table("One flow", f"Goodput in Mbit/s over {SECONDS:g} s from the first byte on, in brackets how much was "
+                   f"sent again.  The queue holds {FLOOR:,} bytes at least.", COLUMNS, alone, first),
+             Table("Paths on which other stacks have been measured", "The same over 12 s; of the fifth path 0.1% of "
+                   "all frames come twice.", COLUMNS, alone, second),
+             Table("Many flows", "One bottleneck of 100 Mbit/s, 20 ms, 1 BDP: Jain's fairness index from second 10 to "
+                   "second 40, and how much of the link was used.", ["flows"], alone, third)]
     if mixes():
         fourth = [Case(f"mixed/{n}", [str(n)], many_flows(shared, n)) for n in (2, 4, 16)]
-        found.append(("Against each other", "Half of the flows of each kind on that bottleneck: % of the goodput for "
-                      "the first and for the second kind, and how much of the link was used.", ["flows"], mixes(),
-                      fourth))
+        found.append(Table("Against each other", "Half of the flows of each kind on that bottleneck: % of the goodput "
+                           "for the first and for the second kind, and how much of the link was used.", ["flows"],
+                           mixes(), fourth))
     return found
 
 
@@ -227,15 +263,13 @@ def main(arguments: list[str] | None = None) -> int:
     """See above."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.golden", description=__doc__)
     parser.add_argument("--write", action="store_true", help="make the kept table anew")
-    parser.add_argument("--only", metavar="TEXT", help="only the cases whose name is this (or contains it, with *)")
+    parser.add_argument("--only", metavar="PATTERN", default="*", help="only these cases, such as '100mbit/*'")
     parser.add_argument("--algorithm", metavar="NAME", help="only this congestion control (or mix, as cubic+reno)")
     parser.add_argument("--seed", type=int, default=0, help="another number gives other losses (default: 0)")
     options = parser.parse_args(arguments)
 
     def chosen(case: Case, mix: str) -> bool:
-        name = options.only
-        fits = name is None or (name.strip("*") in case.name if "*" in name else name == case.name)
-        return fits and options.algorithm in (None, mix)
+        return fnmatch(case.name, options.only) and options.algorithm in (None, mix)
 
     before: dict[tuple[str, str], str] = kept()
     different = 0
@@ -251,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(line + mark, flush=True)
 
     text = render(options.seed, chosen, progress)
-    print(f"{time.monotonic() - started:.1f} s")
+    print(f"{time.monotonic() - started:.1f} s in all; {speed}")
     if options.write:
         KEPT.write_text(text)
         return 0
@@ -260,6 +294,3 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-__all__: list[Any] = ["Case", "algorithms", "command", "kept", "tables"]
