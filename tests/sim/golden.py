@@ -102,14 +102,14 @@ class Speed:
     """How fast the simulations of this process were."""
 
     virtual: float = 0.0    # s that passed in them
-    real: float = 0.0       # s that it took, without building the stacks
+    real: float = 0.0       # s of a CPU that it took, without building the stacks
     packets: int = 0        # frames that stacks have received
 
     def run(self, sim: Simulation, seconds: float) -> None:
         """Let time pass, and measure it."""
-        packets, started = sim.packets, time.perf_counter()
+        packets, started = sim.packets, time.thread_time()
         sim.run(seconds)
-        self.real += time.perf_counter() - started
+        self.real += time.thread_time() - started
         self.virtual += seconds
         self.packets += sim.packets - packets
 
@@ -119,8 +119,8 @@ class Speed:
         return self.virtual / max(self.real, 1e-9)
 
     def __str__(self) -> str:
-        return (f"{self.virtual:.0f} virtual s in {self.real:.2f} s: {self.factor:.0f} times faster than real time, "
-                f"{self.packets / max(self.real, 1e-9):,.0f} packets/s")
+        return (f"{self.virtual:.0f} virtual s in {self.real:.2f} s of a CPU: {self.factor:.0f} times faster than real time, "
+                f"{self.packets / max(self.real, 1e-9):,.0f} packets a second")
 
 
 speed = Speed()

@@ -10,6 +10,7 @@ from typing import Any
 
 import netstack
 from netstack.drivers import Impaired, Wire
+from netstack.lab.simulation import Clock
 
 from ..dialogues.link import changes, check_edges, check_nothing_left
 from . import invariants
@@ -25,7 +26,7 @@ class Net:
     """Stacks `a` and `b`; what `impairments` names happens to the frames of both."""
 
     def __init__(self, seed: int, settings: dict[str, Any] | None = None, mtu: int = 1500, **impairments: Any) -> None:
-        self.clock = netstack.VirtualClock(seed)
+        self.clock = Clock(seed)
         settings = {**PATIENT, **(settings or {})}
         self.life = ExitStack()
         left, right = Wire.pair(mtu=mtu)

@@ -1,4 +1,4 @@
-"""Tell a story again: `python -m tests.sim.replay STORY`, or a number for the story that is made from it.
+"""Tell stories again: `python -m tests.sim.replay STORY ...`, or a number for the story that is made from it.
 
 Its log is the same in both modes (NETSTACK_JIT=0 interprets), to the nanosecond.
 """
@@ -18,4 +18,5 @@ def main(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    for argument in sys.argv[1:]:
+        main(argument)
