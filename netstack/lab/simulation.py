@@ -26,6 +26,7 @@ from ..drivers import Impaired, Wire
 from ..drivers.units import bitrate, duration, size
 from ..machine import addressof
 from ..simulate import CHUNK, END, PATTERN, PERIOD, End, Node
+from ..sockopt import TCP_CONGESTION
 from ..stack import Stack
 from ..world import Profile
 
@@ -39,7 +40,6 @@ PROFILE = Profile(connections=ENDS + 64, sockets=64, buffers=16 << 30, neighbour
 SMALLEST_BUFFER, LARGEST_BUFFER = 256 << 10, 16 << 20
 SMALLEST_WIRE, LARGEST_WIRE = 256 << 10, 16 << 20
 TRIES = {f"net.ipv4.neigh.default.{n}": 50 for n in ("mcast_solicit", "ucast_solicit")}     # ARP gets through, too
-TCP_CONGESTION = getattr(real, "TCP_CONGESTION", 13)
 
 
 class Clock(VirtualClock):
@@ -206,7 +206,7 @@ class Simulation:
         source, sink = reversed(self.stacks) if backwards else self.stacks
         listener = self._listener(sink)
         client = self._socket(source)
-        if congestion is not None and (congestion != "reno" or _selectable(client)):
+        if congestion is not None:
             client.setsockopt(real.IPPROTO_TCP, TCP_CONGESTION, congestion.encode())
         client.connect_ex((ADDRESSES[self.stacks.index(sink)], PORT))
         accepted: list[Any] = []
@@ -283,12 +283,3 @@ class Simulation:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _selectable(sock: Any) -> bool:
-    """Whether this stack has a choice of congestion controls."""
-    try:
-        sock.getsockopt(real.IPPROTO_TCP, TCP_CONGESTION, 16)
-    except OSError:
-        return False
-    return True

@@ -42,6 +42,7 @@ def _built_in(name: str, module: Any, full: bool = False) -> Control:
 
 
 _known: list[Control] = [_built_in("reno", reno), _built_in("cubic", cubic), _built_in("bbr", bbr, full=True)]
+BUILT_IN = tuple(control.name for control in _known)
 
 
 def names() -> tuple[str, ...]:

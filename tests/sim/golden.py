@@ -19,18 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netstack.lab.simulation import Simulation
-from netstack.tcp import algorithms as known
+from netstack.tcp.algorithms import BUILT_IN
 
 KEPT = Path(__file__).with_name("golden.md")
 SECONDS = 10.0          # virtual, of one case
 FLOOR = 5 * 1514        # bytes that every queue holds: of a short path a quarter is less than a frame
 RATES, RTTS, QUEUES = (10, 100, 500), (1, 20, 50, 200), (0.25, 1, 4)
 FLOWS = (2, 4, 8, 16, 32, 64)
-
-
-def algorithms() -> list[str]:
-    """The congestion controls that this stack has."""
-    return list(known.names())
 
 
 @dataclass(frozen=True)
@@ -119,8 +114,8 @@ class Speed:
         return self.virtual / max(self.real, 1e-9)
 
     def __str__(self) -> str:
-        return (f"{self.virtual:.0f} virtual s in {self.real:.2f} s of a CPU: {self.factor:.0f} times faster than real time, "
-                f"{self.packets / max(self.real, 1e-9):,.0f} packets a second")
+        return (f"{self.virtual:.0f} virtual s in {self.real:.2f} s of a CPU: {self.factor:.0f} times faster than "
+                f"real time, {self.packets / max(self.real, 1e-9):,.0f} packets a second")
 
 
 speed = Speed()
@@ -174,8 +169,7 @@ def many_flows(where: Line, flows: int) -> Callable[[str, int], str]:
 
 def mixes() -> list[str]:
     """Pairs that share a link."""
-    found = algorithms()
-    return [f"{a}+{b}" for a, b in (("cubic", "reno"), ("bbr", "cubic"), ("bbr", "reno")) if {a, b} <= set(found)]
+    return [f"{a}+{b}" for a, b in (("cubic", "reno"), ("bbr", "cubic"), ("bbr", "reno")) if {a, b} <= set(BUILT_IN)]
 
 
 def _row(where: Line) -> list[str]:
@@ -199,7 +193,7 @@ class Table(NamedTuple):
 
 def tables() -> list[Table]:
     """All of them."""
-    alone = algorithms()
+    alone = list(BUILT_IN)
     first = [Case(p.name, _row(p), one_flow(p, SECONDS)) for p in matrix()]
     second = [Case(f"peers/{p.name}", _row(p), one_flow(p, 12.0)) for p in measured_elsewhere()]
     shared = path(100, 20, 1)
