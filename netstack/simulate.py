@@ -174,13 +174,13 @@ def _end(s: Simulation, e: End, error: int) -> None:
 @compiled
 def _read(s: Simulation, t: tcb.Tcb, e: End) -> int:
     did = 0
-    n = calls.recv(t, s.scratch, CHUNK, 0)
+    n = calls.recv(t, s.scratch, CHUNK, 0, True)
     while n > 0:
         if not equal(s.scratch, s.pattern + (e.reads_from + e.read) % PERIOD, n):
             e.wrong += n
         e.read += n
         did = 1
-        n = calls.recv(t, s.scratch, CHUNK, 0)
+        n = calls.recv(t, s.scratch, CHUNK, 0, True)
     if n != -EAGAIN:
         _end(s, e, -n)
     return did

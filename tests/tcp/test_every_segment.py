@@ -26,7 +26,7 @@ import pytest
 
 import netstack
 from netstack import entry
-from netstack.endpoint import POLLERR, POLLIN, POLLOUT, POLLPRI, POLLRDHUP
+from netstack.endpoint import POLLERR, POLLIN, POLLOUT, POLLRDHUP
 from netstack.tcp import tcb
 from tests.dialogues import codec
 from tests.dialogues.link import ACK, FIN, PSH, RST, SYN, URG, Link, Seg, State
@@ -44,7 +44,7 @@ TEXT = 10                   # bytes
 
 SEQS = {"far below": -70_000, "old": -20, "byte before": -1, "at": 0, "inside": 100, "edge": -1, "above": 1,
         "far above": 0x7000_0000}
-FROM_EDGE = ("edge", "above")       # these from RCV.NXT+RCV.WND on; an empty segment may stand at that itself, as on Linux
+FROM_EDGE = ("edge", "above")       # from RCV.NXT+RCV.WND on; an empty segment may stand at that itself, as on Linux
 
 
 @dataclass
