@@ -291,9 +291,7 @@ def _make_room(w: World, t: Tcb, n: int) -> None:
     if not calls.can_send(t) or (t.snd.data != 0 and wanted <= t.snd.size):
         return
     drive.lock(w)                                       # the engine reads the ring, and frees it
-    if not receive.fit(w.tcp, t.snd, wanted, t.snd.tail):
-        t.space.sndbuf = t.snd.size                     # no memory: it stays as it is
-    receive.provide(w.tcp, t.snd)
+    receive.make_room_to_send(w.tcp, t, n)
     drive.unlock(w)
 
 

@@ -153,7 +153,7 @@ def _act(s: Simulation, w: World, e: End) -> int:
         return 0
     did = 0
     if e.over == 0 and (ring.used(t.rcv) != 0 or calls.has_ended(t)):
-        did = _read(s, t, e)
+        did = _read(s, w, t, e)
     if e.shut == 0 and e.starts <= s.now and (e.limit == e.written or 3 * ring.room(t.snd) >= t.snd.size):
         did |= _write(s, w, t, e)
     if did:
@@ -172,7 +172,7 @@ def _end(s: Simulation, e: End, error: int) -> None:
 
 
 @compiled
-def _read(s: Simulation, t: tcb.Tcb, e: End) -> int:
+def _read(s: Simulation, w: World, t: tcb.Tcb, e: End) -> int:
     did = 0
     n = calls.recv(t, s.scratch, CHUNK, 0, True)
     while n > 0:
@@ -180,6 +180,8 @@ def _read(s: Simulation, t: tcb.Tcb, e: End) -> int:
             e.wrong += n
         e.read += n
         did = 1
+        if receive.on_read(w.tcp, t, s.now):
+            receive.make_room(w.tcp, t)
         n = calls.recv(t, s.scratch, CHUNK, 0, True)
     if n != -EAGAIN:
         _end(s, e, -n)
@@ -189,10 +191,11 @@ def _read(s: Simulation, t: tcb.Tcb, e: End) -> int:
 @compiled
 def _write(s: Simulation, w: World, t: tcb.Tcb, e: End) -> int:
     did = 0
-    if calls.can_send(t) and not receive.provide(w.tcp, t.snd):
+    if calls.can_send(t) and not receive.make_room_to_send(w.tcp, t, CHUNK):
         return 0
     while e.limit != e.written:
         n = CHUNK if e.limit < 0 else min(CHUNK, e.limit - e.written)
+        receive.make_room_to_send(w.tcp, t, n)
         n = calls.send(w.tcp, t, s.pattern + (e.writes_from + e.written) % PERIOD, n, 0)
         if n <= 0:
             if n != -EAGAIN:

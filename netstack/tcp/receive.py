@@ -202,6 +202,17 @@ def make_room(tcp: Tcp, t: Tcb) -> None:
 
 
 @compiled
+def make_room_to_send(tcp: Tcp, t: Tcb, n: int) -> bool:
+    """Give the send ring the memory for n bytes more, as far as the buffer may be; False: it has none at all.
+
+    The caller owns the world and the sending side."""
+    wanted = min(ring.used(t.snd) + n, t.space.sndbuf)
+    if wanted > t.snd.size and not fit(tcp, t.snd, wanted, t.snd.tail):
+        t.space.sndbuf = t.snd.size                             # no memory: it stays as it is
+    return provide(tcp, t.snd)
+
+
+@compiled
 def on_read(tcp: Tcp, t: Tcb, now: int) -> bool:
     """The application has read: does it need a larger buffer (drs.py)?  True when the ring must follow.
 
