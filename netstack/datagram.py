@@ -6,7 +6,7 @@ counted, as on every system.
 """
 from __future__ import annotations
 
-from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, Endpoint, Kind, in_use
+from .endpoint import KEPT, KEPT_END, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, Endpoint, Kind, in_use
 from .errors import EADDRINUSE, EAGAIN, ENOTCONN, Drop
 from .ip.address import is_v4
 from .ip.net import Incoming
@@ -119,7 +119,7 @@ def memory(d: Datagrams) -> Arena:
 @compiled
 def create(d: Datagrams, kind: int, family: int) -> int:
     """A new socket; its index, or 0 when the table is full."""
-    index = table.allot(d.socks)
+    index = table.allot_but(d.socks, KEPT, KEPT_END)
     if index == 0:
         return 0
     s = get(d, index)

@@ -140,7 +140,7 @@ def leave(w: World, h: int, ep: Endpoint) -> None:
     leave_call(ep)
     if ep.closed and not in_use(ep):
         lock(w)
-        if ep.generation == (h >> 32) & handles.GENERATION and ep.generation != 0:
+        if ep.closed and ep.generation != 0:            # ours, or one that has the entry now and closed meanwhile
             if handles.is_tcp(h):
                 tcb.mark_due(w.tcp, handles.connection(w, ep.index))
             else:

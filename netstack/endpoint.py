@@ -109,6 +109,11 @@ EVENT = offsetof(Endpoint, "event")
 PENDING = offsetof(Endpoint, "pending")
 SPARE = offsetof(Endpoint, "spare")
 
+# users, waiters, event and pending outlive the socket: a thread with a stale handle may count itself in and out while
+# the entry goes from one socket to the next, and what it has added it takes off again.
+KEPT = USERS
+KEPT_END = PENDING + 4
+
 
 @compiled
 def handle(ep: Endpoint) -> int:
@@ -130,7 +135,12 @@ def leave_call(ep: Endpoint) -> None:
 
 @compiled
 def in_use(ep: Endpoint) -> bool:
-    """Whether a thread is inside a call on it."""
+    """Whether a thread is inside a call on it.
+
+    A thread counts itself in and then looks whether the socket is closed; who frees it has closed it and then looks
+    here.  With the fence between, one of the two sees the other.
+    """
+    fence_seq()
     return load_acquire(addressof(ep) + USERS) != 0
 
 

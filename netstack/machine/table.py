@@ -43,6 +43,12 @@ def address(t: Table, index: int) -> int:
 @compiled
 def allot(t: Table) -> int:
     """The index of a zeroed entry, or 0 when the table is full (counted)."""
+    return allot_but(t, 0, 0)
+
+
+@compiled
+def allot_but(t: Table, first: int, end: int) -> int:
+    """As `allot`; the bytes first .. end - 1 of the entry keep what they hold: they are the entry's, not its user's."""
     index = t.free
     if index != 0:
         t.free = load32(address(t, index))
@@ -54,7 +60,9 @@ def allot(t: Table) -> int:
         return 0
     t.live += 1
     t.peak = max(t.peak, t.live)
-    zero(address(t, index), t.stride)
+    where = address(t, index)
+    zero(where, first)
+    zero(where + end, t.stride - end)
     return index
 
 

@@ -6,6 +6,7 @@ bounded by the backlog as Linux bounds them (listen(2)).
 """
 from __future__ import annotations
 
+from ..endpoint import KEPT, KEPT_END
 from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
@@ -22,7 +23,7 @@ BEYOND = 65537              # sequence numbers left out between two connections 
 @compiled
 def create(tcp: Tcp) -> int:
     """A new Tcb in CLOSED with the stack's defaults; its index, or 0 when the table is full."""
-    index = table.allot(tcp.tcbs)
+    index = table.allot_but(tcp.tcbs, KEPT, KEPT_END)
     if index == 0:
         return 0
     t = get(tcp, index)

@@ -65,6 +65,15 @@ def test_table_moves_with_its_memory():
     assert table.address(u, 4) == ctypes.addressof(second) + sizeof(Table) + 4 * STRIDE
 
 
+def test_part_of_an_entry_may_outlive_its_user():
+    t, _memory = new_table()
+    index = table.allot(t)
+    ctypes.memset(table.address(t, index), 0xEE, STRIDE)
+    table.release(t, index)
+    assert table.allot_but(t, 8, 12) == index
+    assert ctypes.string_at(table.address(t, index), STRIDE) == bytes(8) + b"\xee" * 4 + bytes(12)
+
+
 def new_arena(size):
     a = Arena.new()
     memory = ctypes.create_string_buffer(size)
