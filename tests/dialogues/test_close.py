@@ -201,8 +201,50 @@ def test_fin_out_of_order_waits_for_the_data_before_it(link):
     link.expect(ACK, ack=101)
     assert link.state() == State.ESTABLISHED
     link.peer_sends(ACK, seq=101, data=b"first")
-    assert link.expect(ACK).ack in (111, 112)
+    link.expect(ACK, ack=112)                           # the FIN need not come again
+    assert link.state() == State.CLOSE_WAIT
+    assert conn.recv(100) == b"firstlater"
+    assert conn.recv(100) == b""
     link.peer_sends(FIN | ACK, seq=106, data=b"later")
+    link.expect(ACK, ack=112)
+
+
+def test_bare_fin_beyond_a_hole(each_link):
+    link = each_link
+    conn = link.established()
+    link.peer_sends(FIN | ACK, seq=111)
+    link.expect(ACK, ack=101)
+    link.peer_sends(ACK, seq=106, data=b"later")
+    link.expect(ACK, ack=101)
+    with pytest.raises(BlockingIOError):
+        conn.recv(10)
+    link.peer_sends(ACK, seq=101, data=b"first")
+    link.expect(ACK, ack=112)
+    assert conn.recv(100) == b"firstlater"
+    assert conn.recv(100) == b""
+
+
+def test_fin_beyond_a_hole_in_fin_wait_2(link):
+    conn = link.established()
+    conn.shutdown(real.SHUT_WR)
+    link.expect(FIN | ACK)
+    link.peer_sends(ACK, ack=2)
+    link.peer_sends(FIN | ACK, seq=106, data=b"later")
+    link.expect(ACK, ack=101)
+    assert link.state() == State.FIN_WAIT_2
+    link.peer_sends(ACK, seq=101, data=b"first")
+    link.expect(ACK, ack=112)
+    assert link.state() == State.TIME_WAIT
+    assert conn.recv(100) == b"firstlater"
+
+
+def test_text_beyond_a_fin_that_waits(link):
+    conn = link.established()
+    link.peer_sends(FIN | ACK, seq=111)
+    link.expect(ACK, ack=101)
+    link.peer_sends(ACK, seq=106, data=b"laterghost")
+    link.expect(ACK, ack=101)
+    link.peer_sends(ACK, seq=101, data=b"first")
     link.expect(ACK, ack=112)
     assert conn.recv(100) == b"firstlater"
     assert conn.recv(100) == b""
