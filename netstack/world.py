@@ -23,6 +23,7 @@ from .tcp.tcb import CHANGE_SIZE, CHANGES, TCB_SIZE, Tcp, TcpSettings
 
 PORTS = 65536
 RUN_SIZE = sizeof(Run)
+LARGEST = 0x7FFF_FFFF   # of a setting: no limit
 FDS = 18                # the bell, and one for each interface
 
 
@@ -214,6 +215,8 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_keepalive_probes = 9
     s.ip_local_port_first = 32768
     s.ip_local_port_last = 60999
+    s.tcp_challenge_ack_limit = LARGEST
+    s.tcp_invalid_ratelimit = 500 * MS
     s.tcp_keepalive_time = 7200 * SECOND
     s.tcp_keepalive_intvl = 75 * SECOND
     s.tcp_fin_timeout = 60 * SECOND

@@ -116,7 +116,7 @@ def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return _unacceptable(tcp, t, seg, now)
     if t.ts.ok and seg.has_ts and not seg.flags & RST:
         if timestamps.is_old(t.ts, seg.tsval, now):                     # (RFC 7323 5.3 R1)
-            if seg.len != 0 or challenge.allowed(t.challenge, now):     # rarely, as in `_unacceptable`
+            if seg.len != 0 or _is_allowed(tcp, t, now):                # rarely, as in `_unacceptable`
                 _owe_ack(tcp, t)
             receive.note_old(tcp, t, seg)                               # (RFC 2883 4.3)
             return Drop.TCP_PAWS
@@ -171,6 +171,24 @@ def _owe_ack(tcp: Tcp, t: Tcb) -> None:
 
 
 @compiled
+def _is_allowed(tcp: Tcp, t: Tcb, now: int) -> bool:
+    """Whether a segment that moves nothing may be answered, or an ACK war could begin (RFC 5961 7)."""
+    if challenge.allowed(t.challenge, tcp.settings.tcp_invalid_ratelimit, now):
+        return True
+    tcp.counters.acks_skipped += 1
+    return False
+
+
+@compiled
+def _challenge(tcp: Tcp, t: Tcb, now: int) -> None:
+    """A challenge ACK, if the rate allows one (RFC 5961 3 to 5, 7)."""
+    if _is_allowed(tcp, t, now) and challenge.allowed_to_all(tcp.challenges, tcp.rng,
+                                                             tcp.settings.tcp_challenge_ack_limit, now):
+        tcp.counters.challenge_acks += 1
+        _owe_ack(tcp, t)
+
+
+@compiled
 def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless RST)."""
     # "If the RCV.WND is zero, special allowance should be made to accept valid ACKs, URGs, and RSTs."
@@ -179,8 +197,11 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return _reset(tcp, t, seg, now) if closed else Drop.TCP_BAD_RST
     if t.state == State.TIME_WAIT and seg.flags & FIN:
         set_linger(tcp, t, now, tcp.settings.tcp_time_wait)     # "Restart the 2 MSL time-wait timeout."
-    if (seg.len == 0 or seg.flags & SYN) and not _is_probe(t, seg) and not challenge.allowed(t.challenge, now):
-        return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray, a SYN: an ACK war ends here
+    if seg.flags & SYN:
+        _challenge(tcp, t, now)                         # (RFC 5961 4.2) "irrespective of the sequence number"
+        return Drop.TCP_UNACCEPTABLE
+    if seg.len == 0 and not _is_probe(t, seg) and not _is_allowed(tcp, t, now):
+        return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray: an ACK war ends here
     if seg.len > 0:                                     # sent again, for want of our ACK: be quick with the next ones
         quickack.enter(t.quick, quickack.MOST_QUICK, current(t), tcp.settings.tcp_delack)
     if closed and seg.flags & ACK and _is_valid_ack(t, seg):
@@ -208,10 +229,9 @@ def _is_valid_ack(t: Tcb, seg: Segment) -> bool:
 @compiled
 def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Second, check the RST bit: only one that fits exactly resets (RFC 5961 3.2)."""
-    if seg.seq != t.rcv_nxt:
-        if _in_window(t, seg.seq, current(t)) and challenge.allowed(t.challenge, now):
-            tcp.counters.challenge_acks += 1
-            _owe_ack(tcp, t)
+    if seg.seq != t.rcv_nxt and not _fits_last_block(t, seg):
+        if _in_window(t, seg.seq, current(t)):
+            _challenge(tcp, t, now)
         return Drop.TCP_BAD_RST
     tcp.counters.in_rsts += 1
     if t.state == State.TIME_WAIT:
@@ -234,6 +254,13 @@ def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 
 
 @compiled
+def _fits_last_block(t: Tcb, seg: Segment) -> bool:
+    """A reset right behind what the peer knows that we hold: data before it was lost (as Linux)."""
+    held = t.reassembly.count
+    return t.sack_ok != 0 and held != 0 and seg.seq == t.reassembly.items[held - 1].right
+
+
+@compiled
 def _unexpected_syn(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Fourth, check the SYN bit: in the window it is answered with a challenge ACK (RFC 5961 4.2)."""
     if t.state == State.SYN_RECEIVED and t.parent != 0:
@@ -242,9 +269,7 @@ def _unexpected_syn(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         t.parent = 0
         fail(tcp, t, 0)
         return Drop.TCP_BAD_SYN
-    if challenge.allowed(t.challenge, now):
-        tcp.counters.challenge_acks += 1
-        _owe_ack(tcp, t)
+    _challenge(tcp, t, now)
     return Drop.TCP_BAD_SYN
 
 
@@ -265,9 +290,7 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     elif seq.gt(seg.ack, t.snd_max) or seq.lt(seg.ack, seq.add(t.snd_una, -max(t.max_window, 1))):
         # something not yet sent, or (RFC 5961 5.2) too old to be true: answered, but rarely, or two ends that
         # disagree would answer each other for ever
-        if challenge.allowed(t.challenge, now):
-            tcp.counters.challenge_acks += 1
-            _owe_ack(tcp, t)
+        _challenge(tcp, t, now)
         return Drop.TCP_BAD_ACK
     elif seq.geq(seg.ack, t.snd_una):
         ack.take(tcp, t, seg, now)

@@ -32,7 +32,7 @@ from ..machine.table import Table
 from ..machine.timers import Timers
 from . import runs
 from .acked import Acked
-from .challenge import Challenge
+from .challenge import Challenge, Challenges
 from .congestion import Algorithm, Congestion
 from .drs import Drs
 from .dsack import Dsack
@@ -243,6 +243,8 @@ class TcpSettings:
     tcp_keepalive_probes: i32
     ip_local_port_first: i32    # net.ipv4.ip_local_port_range
     ip_local_port_last: i32
+    tcp_challenge_ack_limit: i32    # a second; NO_LIMIT: none
+    tcp_invalid_ratelimit: i64  # ns between answers of one connection to segments that make no sense
     tcp_keepalive_time: i64
     tcp_keepalive_intvl: i64
     tcp_fin_timeout: i64        # orphaned FIN-WAIT-2
@@ -283,6 +285,7 @@ class TcpCounters:
     listen_drops: i64
     time_wait: i64              # connections in TIME-WAIT now
     challenge_acks: i64
+    acks_skipped: i64           # TCPACKSkipped*: not sent, for the sake of tcp_invalid_ratelimit
     aborts_on_timeout: i64
     aborts_on_data: i64
     aborts_on_memory: i64
@@ -335,6 +338,7 @@ class Tcp:
     seg: Segment                # the segment being processed
     acked: Acked                # what its ACK told
     algorithms: Annotated[Array[Algorithm], 16]     # congestion controls (netstack/algorithms.py)
+    challenges: Challenges
     settings: TcpSettings
     counters: TcpCounters
     change_count: i64

@@ -140,6 +140,70 @@ def test_challenges_are_rare(link):
     link.expect(ACK, ack=101)
 
 
+def test_rate_of_answers_is_a_setting(make_link):
+    link = make_link(tcp_invalid_ratelimit=0)
+    link.established()
+    for _ in range(10):
+        link.peer_sends(SYN, seq=150)
+        link.expect(ACK, ack=101)
+    link.stack.settings["net.ipv4.tcp_invalid_ratelimit"] = 2000
+    link.peer_sends(SYN, seq=150)
+    link.expect_silence(1.9)
+    assert link.counter("acks_skipped") == 1
+    link.advance(0.1)
+    link.peer_sends(RST, seq=150)
+    link.expect(ACK, ack=101)
+
+
+def test_challenges_of_all_connections_are_limited(make_link):
+    """tcp_challenge_ack_limit: 1 a second for all; the ghosts of many connections share it."""
+    link = make_link(tcp_challenge_ack_limit=1)
+    for port in (40001, 40002, 40003):
+        link.established(port=port)
+    for port in (40001, 40002, 40003):
+        link.peer_sends(SYN, seq=150, port=port)
+    link.expect(ACK, port=40001)
+    link.expect_silence()
+    assert link.counter("challenge_acks") == 1
+    link.advance(1)
+    link.peer_sends(SYN, seq=150, port=40003)
+    link.expect(ACK, port=40003)
+
+
+def test_syn_outside_the_window_is_challenged_and_no_more(link):
+    """RFC 5961 4.2: "irrespective of the sequence number"; the rate holds for it too."""
+    link.established()
+    link.peer_sends(SYN, seq=100_000)
+    link.expect(ACK, ack=101)
+    link.peer_sends(SYN, seq=100_000)
+    link.expect_silence()
+    assert link.drops(Drop.TCP_UNACCEPTABLE) == 2
+
+
+def test_old_timestamps_do_not_start_an_ack_war(link):
+    """RFC 7323 5.3 R1 asks for an ACK; RFC 5961 7 keeps empty ones rare."""
+    link.established(ts=True)
+    for _ in range(5):
+        link.peer_sends(ACK, ts=(1, 0))
+    link.expect(ACK)
+    link.expect_silence()
+    link.peer_sends(ACK, data=b"old", ts=(1, 0), seq=101)
+    link.expect(ACK)
+    assert link.drops(Drop.TCP_PAWS) == 6
+
+
+def test_reset_behind_the_last_sack_block(link):
+    """As Linux: the peer died with data before it lost; its reset has a number that it knows we hold."""
+    conn = link.established(sack_ok=True)
+    link.peer_sends(ACK, seq=201, data=b"x" * 100)
+    link.expect(ACK, ack=101, sack=[(201, 301)])
+    link.peer_sends(RST, seq=250)
+    link.expect(ACK)
+    link.peer_sends(RST, seq=301)
+    with pytest.raises(ConnectionResetError):
+        conn.recv(10)
+
+
 # ---- ACKs (RFC 5961 section 5; RFC 9293 3.10.7.4, fifth)
 
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netstack.machine import MS, SECOND
-from netstack.machine.random import Key
+from netstack.machine.random import Key, Rng
 from netstack.tcp import challenge, isn, space, timestamps
-from netstack.tcp.challenge import Challenge
+from netstack.tcp.challenge import Challenge, Challenges
 from netstack.tcp.timestamps import Timestamps
 
 U32 = st.integers(0, 2**32 - 1)
@@ -60,9 +60,27 @@ def test_round_trip_by_echo(now, offset, ms):
 
 def test_challenges_are_500_ms_apart():
     c = Challenge.new()
-    allowed = [t for t in range(0, 3000, 50) if challenge.allowed(c, 10**12 + t * MS)]
+    allowed = [t for t in range(0, 3000, 50) if challenge.allowed(c, 500 * MS, 10**12 + t * MS)]
     assert allowed == [0, 500, 1000, 1500, 2000, 2500]
     assert c.sent == 6
+
+
+def test_challenges_without_an_interval():
+    """tcp_invalid_ratelimit 0, as Linux: no limit."""
+    c = Challenge.new()
+    assert all(challenge.allowed(c, 0, 10**12) for _ in range(5))
+
+
+def test_challenges_of_all_connections():
+    """tcp_challenge_ack_limit: about so many a second, how many exactly is drawn anew (RFC 5961 section 10)."""
+    g, rng = Challenges.new(), Rng.new()
+    rng.state = 7
+    counts = [sum(challenge.allowed_to_all(g, rng, 100, second * SECOND + i) for i in range(300))
+              for second in range(40)]
+    assert all(50 <= n <= 150 for n in counts)
+    assert len(set(counts)) > 10
+    assert not any(challenge.allowed_to_all(g, rng, 0, 100 * SECOND + i) for i in range(10))
+    assert all(challenge.allowed_to_all(g, rng, challenge.NO_LIMIT, 200 * SECOND) for _ in range(1000))
 
 
 # ---- initial sequence numbers and ports (RFC 6528, RFC 6056)
