@@ -72,6 +72,8 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_retries2": _count("tcp", "tcp_retries2", "retransmissions before a connection is given up", 0, 255),
     _V4 + "tcp_orphan_retries": _count("tcp", "tcp_orphan_retries", "... when no application has it", 0, 255),
     _V4 + "tcp_max_syn_backlog": _count("tcp", "tcp_max_syn_backlog", "half-open connections of one listener", 1),
+    _V4 + "tcp_syncookies": _count("tcp", "tcp_syncookies",
+                                   "SYN cookies: 1 when the SYN queue is full, 2 always", 0, 2),
     "net.core.somaxconn": _count("tcp", "somaxconn", "largest backlog of a listener", 0),
     _V4 + "tcp_max_tw_buckets": _count("tcp", "tcp_max_tw_buckets", "connections in TIME-WAIT at most"),
     _V4 + "tcp_tw_reuse": _count("tcp", "tcp_tw_reuse", "a connection may take the ports of one in TIME-WAIT", 0, 2),

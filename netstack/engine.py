@@ -29,7 +29,7 @@ from .machine import (
     unit,
 )
 from .machine.timers import NEVER
-from .tcp import algorithms, arrives, calls, header, output, tcb, timeouts
+from .tcp import algorithms, arrives, calls, header, listen, output, synack, tcb, timeouts
 from .tcp import icmp as tcp_icmp
 from .world import Destination, World
 
@@ -139,6 +139,9 @@ def deliver_tcp(w: World, now: int) -> int:
     if reply == arrives.RESET:
         output.reset(w.tcp, w.net, seg, now)
         return Drop.TCP_NO_PORT
+    if reply == listen.COOKIE:
+        synack.send_cookie(w.tcp, w.net, seg, now)
+        return Drop.NONE
     return reply
 
 

@@ -32,6 +32,7 @@ MECHANISMS = {
     "bbr",
     "challenge",
     "congestion",
+    "cookies",
     "cubic",
     "cwv",
     "dsack",

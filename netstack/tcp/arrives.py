@@ -22,7 +22,7 @@ RESET = 256         # besides a Drop reason: answer the segment with a reset (3.
 
 @compiled
 def segment_arrives(tcp: Tcp, net: Net, seg: Segment, now: int) -> int:
-    """Process one segment.  Returns DONE, RESET, or a Drop reason to be counted."""
+    """Process one segment.  Returns DONE, RESET, listen.COOKIE, or a Drop reason to be counted."""
     tcp.counters.in_segs += 1
     index = demux.find(tcp, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo, seg.dst_port, seg.src_port)
     if index == 0 or get(tcp, index).state == State.CLOSED:     # one that is over, and that the application still holds
@@ -55,7 +55,12 @@ def _listen(tcp: Tcp, net: Net, t: Tcb, seg: Segment, now: int) -> int:
     if seg.flags & RST:                                     # first, check for a RST
         return Drop.TCP_BAD_RST
     if seg.flags & ACK:                                     # second, check for an ACK
-        return RESET
+        if seg.flags & SYN:
+            return RESET
+        index = listen.on_cookie(tcp, net, t, seg, now)
+        if index <= 0:
+            return -index if index < 0 else RESET
+        return _acknowledges(tcp, get(tcp, index), seg, now)
     if not seg.flags & SYN:                                 # third, check for a SYN; fourth, anything else
         return Drop.TCP_NO_ACK
     if seg.flags & FIN:                                     # SYN and FIN: nothing honest sends it (as Linux)

@@ -140,6 +140,12 @@ def _parse_options(seg: Segment, p: int, end: int) -> None:
 
 
 @compiled
+def default_mss(v4: bool) -> int:
+    """What the peer takes when its SYN does not say (3.7.1)."""
+    return DEFAULT_MSS if v4 else DEFAULT_MSS6
+
+
+@compiled
 def emit(p: int, src_port: int, dst_port: int, seq: int, ack: int, flags: int, wnd: int, up: int, length: int) -> None:
     """Write the fixed header at p, checksum 0; `length` is the header's with options (a multiple of 4)."""
     put16(p, src_port)

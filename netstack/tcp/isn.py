@@ -28,6 +28,12 @@ def timestamp_offset(key: Key, local_lo: int, remote_hi: int, remote_lo: int) ->
 
 
 @compiled
+def offset_of(key: Key, setting: int, local_lo: int, remote_hi: int, remote_lo: int) -> int:
+    """... and with tcp_timestamps 2, as Linux, all start at 0."""
+    return timestamp_offset(key, local_lo, remote_hi, remote_lo) if setting == 1 else 0
+
+
+@compiled
 def first_port(key: Key, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, remote_port: int) -> int:
     """Where the search for an ephemeral port begins (RFC 6056 3.3.3)."""
     return siphash(key, remote_hi, remote_lo, local_hi, local_lo, remote_port | 0x10000) & 0xFFFF_FFFF

@@ -11,12 +11,13 @@ from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
 from ..machine import addressof, compiled, copy, sizeof, table
-from . import demux, isn, path, rto, seq, space, window
-from .header import DEFAULT_MSS, DEFAULT_MSS6, MIN_MSS, Segment
+from . import cookies, demux, isn, path, rto, seq, space, window
+from .header import MAX_WSCALE, MIN_MSS, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
 SPACE_SIZE = sizeof(space.Space)
 HALF_OPEN_LEAST = 8         # a tiny backlog still lets some handshakes run side by side
+COOKIE = 512                # besides a Drop reason: answer the SYN with a cookie (synack.py)
 BEYOND = 65537              # sequence numbers left out between two connections of one pair of sockets (as Linux)
 
 
@@ -53,7 +54,7 @@ def create(tcp: Tcp) -> int:
 def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     """Take over what the peer's SYN offers, as far as we have offered it or will (RFC 7323 2.2, 3.2; RFC 2018 2)."""
     s = tcp.settings
-    t.snd_mss = (DEFAULT_MSS if is_v4(t.ep.remote_hi, t.ep.remote_lo) else DEFAULT_MSS6)
+    t.snd_mss = default_mss(is_v4(t.ep.remote_hi, t.ep.remote_lo))
     if seg.has_mss:
         t.snd_mss = max(seg.mss, MIN_MSS)
     t.sack_ok = 1 if seg.sack_permitted and s.tcp_sack else 0
@@ -75,9 +76,7 @@ def set_initial(tcp: Tcp, t: Tcb, now: int) -> None:
     e = t.ep
     ports = (e.local_port << 16) | e.remote_port
     _set_iss(t, isn.isn(tcp.key, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, ports, now))
-    t.ts.offset = 0                                     # tcp_timestamps = 2, as Linux
-    if tcp.settings.tcp_timestamps == 1:
-        t.ts.offset = isn.timestamp_offset(tcp.key, e.local_lo, e.remote_hi, e.remote_lo)
+    t.ts.offset = isn.offset_of(tcp.key, tcp.settings.tcp_timestamps, e.local_lo, e.remote_hi, e.remote_lo)
     window.set_initial(tcp.settings, t)
     t.keepalive.heard = now
 
@@ -102,18 +101,50 @@ def start_beyond(t: Tcb, last: int) -> None:
 
 @compiled
 def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
-    """A SYN for a listener (3.10.7.2, third).  Drop.NONE when a child was made, or why not."""
-    limit = min(max(listener.backlog, HALF_OPEN_LEAST), tcp.settings.tcp_max_syn_backlog)
-    if listener.accept_count > listener.backlog:
-        tcp.counters.listen_drops += 1
+    """A SYN for a listener (3.10.7.2, third).  Drop.NONE when a child was made, COOKIE, or why not."""
+    if is_queue_full(tcp, listener):
         return Drop.TCP_ACCEPT_QUEUE
-    if listener.half_open >= limit:
+    limit = min(max(listener.backlog, HALF_OPEN_LEAST), tcp.settings.tcp_max_syn_backlog)
+    if listener.half_open >= limit or tcp.settings.tcp_syncookies == 2:
+        if tcp.settings.tcp_syncookies != 0:            # (RFC 4987 3.6)
+            tcp.counters.req_q_full_do_cookies += 1
+            cookies.note(listener.cookies, now)
+            return COOKIE
+        tcp.counters.req_q_full_drop += 1
         tcp.counters.listen_drops += 1
         return Drop.TCP_SYN_QUEUE
+    index = _new_child(tcp, net, listener, seg, now)
+    if index < 0:
+        return -index
+    t = get(tcp, index)
+    t.irs = seg.seq
+    t.rcv_nxt = seq.add(seg.seq, 1)
+    t.rcv_adv = t.rcv_nxt
+    t.snd_wnd = seg.wnd                     # never scaled in a SYN
+    t.max_window = seg.wnd
+    t.snd_wl1 = seg.seq
+    t.syn_due = 1
+    mark_due(tcp, t)
+    return Drop.NONE
+
+
+@compiled
+def is_queue_full(tcp: Tcp, listener: Tcb) -> bool:
+    """Whether no more connections may wait for accept; counts it."""
+    if listener.accept_count <= listener.backlog:
+        return False
+    tcp.counters.listen_overflows += 1
+    tcp.counters.listen_drops += 1
+    return True
+
+
+@compiled
+def _new_child(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
+    """A connection in SYN-RECEIVED with the sender of `seg`: its index, or -Drop.  The caller sets its numbers."""
     index = create(tcp)
     if index == 0:
         tcp.counters.listen_drops += 1
-        return Drop.TCP_TABLE
+        return -Drop.TCP_TABLE
     t = get(tcp, index)
     _inherit(t, listener)
     t.ep.local_hi = seg.dst_hi
@@ -127,26 +158,69 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     if path.find(net, t, now) < 0:
         t.ep.generation = 0
         table.release(tcp.tcbs, index)
-        return Drop.NO_ROUTE
+        return -Drop.NO_ROUTE
     t.parent = listener.ep.index
     t.passive = 1
     set_initial(tcp, t, now)
     set_peer_options(tcp, t, seg)
     t.space.ssthresh = space.initial_window(t.space, window.receive_mss(t))
-    t.irs = seg.seq
-    t.rcv_nxt = seq.add(seg.seq, 1)
-    t.rcv_adv = t.rcv_nxt
-    t.snd_wnd = seg.wnd                     # never scaled in a SYN
-    t.max_window = seg.wnd
-    t.snd_wl1 = seg.seq
     link_port(tcp, t)
     demux.insert(tcp, t)
     _add_half_open(tcp, listener, t)
     enter(tcp, t, State.SYN_RECEIVED)
-    t.syn_due = 1
-    mark_due(tcp, t)
     tcp.counters.passive_opens += 1
-    return Drop.NONE
+    return index
+
+
+@compiled
+def on_cookie(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
+    """An ACK that no connection expects: the index of the connection that its cookie stands for, in SYN-RECEIVED;
+    0 when it brings none; -Drop."""
+    if tcp.settings.tcp_syncookies == 0 or not cookies.is_recent(listener.cookies, now):
+        return 0
+    v4 = is_v4(seg.src_hi, seg.src_lo)
+    number = cookies.check(tcp.key, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo,
+                           (seg.dst_port << 16) | seg.src_port, seq.add(seg.seq, -1), seq.add(seg.ack, -1), now)
+    if number < 0 or not _restore_options(tcp, seg):
+        tcp.counters.syncookies_failed += 1
+        return 0
+    tcp.counters.syncookies_recv += 1
+    if is_queue_full(tcp, listener):
+        return -Drop.TCP_ACCEPT_QUEUE
+    seg.has_mss = 1
+    seg.mss = cookies.size_of(number, v4)
+    index = _new_child(tcp, net, listener, seg, now)
+    if index <= 0:
+        return index
+    t = get(tcp, index)
+    _set_iss(t, seq.add(seg.ack, -1))
+    t.snd_nxt = seg.ack
+    t.snd_max = seg.ack
+    t.irs = seq.add(seg.seq, -1)
+    t.rcv_nxt = seg.seq
+    t.rcv_adv = seq.add(seg.seq, min(t.space.ssthresh, window.MAX_UNSCALED))    # what our SYN-ACK offered
+    t.ts.last_ack_sent = seg.seq
+    return index
+
+
+@compiled
+def _restore_options(tcp: Tcp, seg: Segment) -> bool:
+    """What the SYN had offered, from the timestamp echoed.  False when we would not have agreed to it."""
+    s = tcp.settings
+    seg.sack_permitted = 0
+    seg.has_wscale = 0
+    if not seg.has_ts:
+        return True
+    if s.tcp_timestamps == 0:
+        return False
+    offset = isn.offset_of(tcp.key, s.tcp_timestamps, seg.dst_lo, seg.src_hi, seg.src_lo)
+    clock = seq.add(seg.tsecr, -offset)
+    seg.sack_permitted = cookies.sack_in(clock)
+    scale = cookies.wscale_in(clock)
+    if scale >= 0:
+        seg.has_wscale = 1
+        seg.wscale = min(scale, MAX_WSCALE)
+    return (s.tcp_sack != 0 or not seg.sack_permitted) and (s.tcp_window_scaling != 0 or not seg.has_wscale)
 
 
 @compiled
@@ -207,7 +281,7 @@ def drop_half_open(tcp: Tcp, t: Tcb) -> None:
 def is_full(tcp: Tcp, t: Tcb) -> bool:
     """Whether the listener of a child has no place in its accept queue."""
     listener = get(tcp, t.parent)
-    return listener.accept_count > listener.backlog
+    return is_queue_full(tcp, listener)
 
 
 @compiled

@@ -28,21 +28,32 @@ def find(net: Net, t: Tcb, now: int) -> int:
     c = net.chosen
     e.local_hi = c.src_hi
     e.local_lo = c.src_lo
-    header = (IPV4_HEADER if is_v4(e.remote_hi, e.remote_lo) else IPV6_HEADER) + HEADER_LEN
+    v4 = is_v4(e.remote_hi, e.remote_lo)
     t.loopback = 1 if net.interfaces[c.interface].ethernet == 0 else 0
-    t.rcv_mss = min(net.interfaces[c.interface].mtu - header, LARGEST)
-    t.pmtu_mss = min(c.mtu - header, LARGEST)
+    t.rcv_mss = announced(net, t.user_mss, v4)
+    t.pmtu_mss = min(c.mtu - headers(v4), LARGEST)
     if t.user_mss != 0:
-        t.rcv_mss = min(t.rcv_mss, t.user_mss)
         t.pmtu_mss = min(t.pmtu_mss, t.user_mss)
     return 0
 
 
 @compiled
+def headers(v4: bool) -> int:
+    """The length of the IP and TCP headers without options."""
+    return (IPV4_HEADER if v4 else IPV6_HEADER) + HEADER_LEN
+
+
+@compiled
+def announced(net: Net, user_mss: int, v4: bool) -> int:
+    """The MSS option of our SYN: what the interface of `net.chosen` takes, and TCP_MAXSEG (0: none) allows."""
+    mss = min(net.interfaces[net.chosen.interface].mtu - headers(v4), LARGEST)
+    return min(mss, user_mss) if user_mss != 0 else mss
+
+
+@compiled
 def shrink(t: Tcb, mtu: int) -> bool:
     """The path takes packets of `mtu` bytes.  Whether segments get smaller by that."""
-    header = (IPV4_HEADER if is_v4(t.ep.remote_hi, t.ep.remote_lo) else IPV6_HEADER) + HEADER_LEN
-    mss = max(mtu - header, LEAST)
+    mss = max(mtu - headers(is_v4(t.ep.remote_hi, t.ep.remote_lo)), LEAST)
     if mss >= t.pmtu_mss:
         return False
     t.pmtu_mss = mss

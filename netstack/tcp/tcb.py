@@ -34,6 +34,7 @@ from . import runs
 from .acked import Acked
 from .challenge import Challenge, Challenges
 from .congestion import Algorithm, Congestion
+from .cookies import Overflow
 from .drs import Drs
 from .dsack import Dsack
 from .header import Segment
@@ -212,6 +213,7 @@ class Tcb:
     quick: QuickAck
     drs: Drs
     urgent: Urgent          # RCV.UP and what Linux makes of it
+    cookies: Overflow       # (LISTEN)
     reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
 
@@ -226,6 +228,7 @@ class TcpSettings:
     tcp_orphan_retries: i32
     tcp_max_syn_backlog: i32
     somaxconn: i32
+    tcp_syncookies: i32
     tcp_max_tw_buckets: i32
     tcp_tw_reuse: i32
     tcp_sack: i32
@@ -283,6 +286,12 @@ class TcpCounters:
     window_probes: i64
     keepalive_probes: i64
     listen_drops: i64
+    listen_overflows: i64       # of those, because the accept queue was full
+    syncookies_sent: i64
+    syncookies_recv: i64
+    syncookies_failed: i64
+    req_q_full_do_cookies: i64  # TCPReqQFullDoCookies: the SYN queue was full
+    req_q_full_drop: i64        # TCPReqQFullDrop
     time_wait: i64              # connections in TIME-WAIT now
     challenge_acks: i64
     acks_skipped: i64           # TCPACKSkipped*: not sent, for the sake of tcp_invalid_ratelimit

@@ -55,7 +55,7 @@ def test_queue_fills_up_during_a_handshake(link):
 
 
 def test_syn_queue_is_bounded(make_link):
-    link = make_link(tcp_max_syn_backlog=3)
+    link = make_link(tcp_max_syn_backlog=3, tcp_syncookies=0)
     link.listen(backlog=100)
     for port in (40001, 40002, 40003):
         link.peer_sends(SYN, seq=100, port=port)
