@@ -200,6 +200,7 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_max_syn_backlog = 4096
     s.somaxconn = 4096
     s.tcp_syncookies = 1
+    s.tcp_rfc1337 = 1
     s.tcp_max_tw_buckets = 16384
     s.tcp_tw_reuse = 1
     s.tcp_sack = 1

@@ -33,7 +33,7 @@ def segment_arrives(tcp: Tcp, net: Net, seg: Segment, now: int) -> int:
     t = get(tcp, index)
     if t.state == State.SYN_SENT:
         return _syn_sent(tcp, t, seg, now)
-    if t.state == State.TIME_WAIT and _is_new_connection(t, seg):
+    if t.state == State.TIME_WAIT and _is_new_connection(tcp, t, seg):
         return _reopen(tcp, net, t, seg, now)
     return _others(tcp, t, seg, now)
 
@@ -187,10 +187,18 @@ def _is_allowed(tcp: Tcp, t: Tcb, now: int) -> bool:
 @compiled
 def _challenge(tcp: Tcp, t: Tcb, now: int) -> None:
     """A challenge ACK, if the rate allows one (RFC 5961 3 to 5, 7)."""
-    if _is_allowed(tcp, t, now) and challenge.allowed_to_all(tcp.challenges, tcp.rng,
-                                                             tcp.settings.tcp_challenge_ack_limit, now):
-        tcp.counters.challenge_acks += 1
+    if _may_challenge(tcp, t, now):
         _owe_ack(tcp, t)
+
+
+@compiled
+def _may_challenge(tcp: Tcp, t: Tcb, now: int) -> bool:
+    """Whether it does; counts the challenge ACK if so."""
+    if not _is_allowed(tcp, t, now) or not challenge.allowed_to_all(tcp.challenges, tcp.rng,
+                                                                    tcp.settings.tcp_challenge_ack_limit, now):
+        return False
+    tcp.counters.challenge_acks += 1
+    return True
 
 
 @compiled
@@ -202,9 +210,8 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return _reset(tcp, t, seg, now) if closed else Drop.TCP_BAD_RST
     if t.state == State.TIME_WAIT and seg.flags & FIN:
         set_linger(tcp, t, now, tcp.settings.tcp_time_wait)     # "Restart the 2 MSL time-wait timeout."
-    if seg.flags & SYN:
-        _challenge(tcp, t, now)                         # (RFC 5961 4.2) "irrespective of the sequence number"
-        return Drop.TCP_UNACCEPTABLE
+    if seg.flags & SYN and not _may_challenge(tcp, t, now):
+        return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 4.2) "irrespective of the sequence number"
     if seg.len == 0 and not _is_probe(t, seg) and not _is_allowed(tcp, t, now):
         return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray: an ACK war ends here
     if seg.len > 0:                                     # sent again, for want of our ACK: be quick with the next ones
@@ -240,7 +247,10 @@ def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.TCP_BAD_RST
     tcp.counters.in_rsts += 1
     if t.state == State.TIME_WAIT:
-        return Drop.TCP_TIME_WAIT                       # RFC 1337: TIME-WAIT is not cut short
+        if tcp.settings.tcp_rfc1337 == 0:
+            fail(tcp, t, 0)                             # 3.10.7.4, second: "enter the CLOSED state"
+            return DONE
+        return Drop.TCP_TIME_WAIT                       # RFC 1337 4 (F1): TIME-WAIT is not cut short
     if t.state == State.SYN_RECEIVED:
         tcp.counters.attempt_fails += 1
         if t.parent != 0:                               # came from LISTEN: "return this connection to the LISTEN state"
@@ -285,7 +295,14 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         if not (seq.gt(seg.ack, t.snd_una) and seq.leq(seg.ack, t.snd_max)):
             return RESET
         if t.parent != 0 and listen.is_full(tcp, t):
-            return Drop.TCP_ACCEPT_QUEUE                # as Linux: the peer or our SYN-ACK timer tries again
+            if tcp.settings.tcp_abort_on_overflow == 0:
+                return Drop.TCP_ACCEPT_QUEUE            # as Linux: the peer or our SYN-ACK timer tries again
+            tcp.counters.embryonic_rsts += 1
+            tcp.counters.attempt_fails += 1
+            listen.drop_half_open(tcp, t)
+            t.parent = 0
+            fail(tcp, t, 0)
+            return RESET
         _establish(tcp, t, seg, now)
         enter(tcp, t, State.ESTABLISHED)
         if t.parent != 0:
@@ -360,6 +377,7 @@ def time_wait(tcp: Tcp, t: Tcb, now: int) -> None:
     if t.ep.closed and not in_use(t.ep):
         receive.give_back(tcp, t.rcv)                   # nobody can read it any more
     if tcp.counters.time_wait > tcp.settings.tcp_max_tw_buckets:
+        tcp.counters.time_wait_overflow += 1
         fail(tcp, t, 0)
         return
     set_linger(tcp, t, now, tcp.settings.tcp_time_wait)
@@ -475,11 +493,14 @@ def _fin(tcp: Tcp, t: Tcb, now: int) -> None:
 # ---- TIME-WAIT and a new SYN ---------------------------------------------------
 
 @compiled
-def _is_new_connection(t: Tcb, seg: Segment) -> bool:
+def _is_new_connection(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
     """3.10.7.4, fourth, TIME-WAIT: a SYN that cannot be an old duplicate may reopen (MAY-2; RFC 6191 section 2)."""
     if seg.flags & (SYN | RST | ACK | FIN) != SYN:
         return False
-    if t.ts.ok and seg.has_ts and t.ts.has_recent:
+    stamped = seg.has_ts and tcp.settings.tcp_timestamps != 0      # "would be enabled for the new incarnation"
+    if stamped and not t.ts.ok:
+        return True
+    if stamped and t.ts.has_recent:
         if seq.gt(seg.tsval, t.ts.recent):
             return True
         return seg.tsval == t.ts.recent and seq.gt(seg.seq, t.rcv_nxt)

@@ -206,10 +206,11 @@ def _is_reserved(tcp: Tcp, port: int) -> bool:
 @compiled
 def _may_follow(tcp: Tcp, old: Tcb) -> bool:
     """Whether a new connection of ours may take the place of one in TIME-WAIT: timestamps tell their segments apart
-    once the clock has moved on (RFC 6191; Linux: tcp_tw_reuse)."""
+    once the clock has moved on (RFC 6191; Linux: tcp_tw_reuse, where 2 means: only to ourselves)."""
     if old.state == State.CLOSED:
         return True                                     # it is over; the application only has not closed it yet
-    return (tcp.settings.tcp_tw_reuse != 0 and old.state == State.TIME_WAIT and old.ts.ok == 1
+    reuse = tcp.settings.tcp_tw_reuse
+    return ((reuse == 1 or (reuse == 2 and old.loopback == 1)) and old.state == State.TIME_WAIT and old.ts.ok == 1
             and tcp.now - old.ts.recent_at > SECOND)
 
 

@@ -229,6 +229,8 @@ class TcpSettings:
     tcp_max_syn_backlog: i32
     somaxconn: i32
     tcp_syncookies: i32
+    tcp_abort_on_overflow: i32
+    tcp_rfc1337: i32
     tcp_max_tw_buckets: i32
     tcp_tw_reuse: i32
     tcp_sack: i32
@@ -292,6 +294,8 @@ class TcpCounters:
     syncookies_failed: i64
     req_q_full_do_cookies: i64  # TCPReqQFullDoCookies: the SYN queue was full
     req_q_full_drop: i64        # TCPReqQFullDrop
+    time_wait_overflow: i64     # that were none, for the sake of tcp_max_tw_buckets
+    embryonic_rsts: i64         # half-open connections reset, for the sake of tcp_abort_on_overflow
     time_wait: i64              # connections in TIME-WAIT now
     challenge_acks: i64
     acks_skipped: i64           # TCPACKSkipped*: not sent, for the sake of tcp_invalid_ratelimit

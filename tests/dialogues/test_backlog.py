@@ -160,3 +160,18 @@ def test_somaxconn(make_link):
         handshake(link, port)
     link.peer_sends(SYN, seq=100, port=40003)
     link.expect_silence()
+
+
+def test_abort_on_overflow(make_link):
+    """tcp_abort_on_overflow: the peer is told at once that there is no place."""
+    link = make_link(tcp_abort_on_overflow=1)
+    link.listen(backlog=0)
+    for port in (40001, 40002):
+        link.peer_sends(SYN, seq=100, mss=1460, port=port)
+        link.expect(SYN | ACK, port=port)
+    link.peer_sends(ACK, ack=1, port=40001)
+    link.peer_sends(ACK, ack=1, port=40002)
+    link.expect(RST, seq=1, port=40002)
+    assert link.states() == {40001: State.ESTABLISHED}
+    assert link.counter("embryonic_rsts") == link.counter("listen_overflows") == 1
+    link.expect_silence(10)

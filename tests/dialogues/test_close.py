@@ -484,6 +484,7 @@ def test_time_wait_is_bounded_in_number(make_link):
         link.peer_sends(FIN | ACK)
         link.expect(ACK) if port != 40003 else link.drain()
     assert list(link.states().values()) == [State.TIME_WAIT] * 2
+    assert link.counter("time_wait_overflow") == 1
 
 
 def test_time_wait_needs_no_buffers(link):
@@ -545,7 +546,7 @@ def test_new_connection_may_follow_one_in_time_wait(make_link):
     assert link.state() == State.ESTABLISHED
 
 
-@pytest.mark.parametrize(("reuse", "wait"), [(1, 0.5), (0, 5)])
+@pytest.mark.parametrize(("reuse", "wait"), [(1, 0.5), (0, 5), (2, 5)])
 def test_it_must_not_follow_too_soon_or_when_switched_off(make_link, reuse, wait):
     link = make_link(ip_local_port_range=(50_000, 50_000), tcp_tw_reuse=reuse)
     our_time_wait(link)
@@ -555,3 +556,28 @@ def test_it_must_not_follow_too_soon_or_when_switched_off(make_link, reuse, wait
     link.advance(60)
     link.connect()
     link.expect(SYN, sport=50_000)
+
+
+def test_reset_ends_time_wait_when_asked_to(make_link):
+    """RFC 9293 3.10.7.4 by the letter, with tcp_rfc1337 0."""
+    link = make_link(tcp_rfc1337=0)
+    time_wait(link)
+    link.peer_sends(RST)
+    assert link.state() == State.CLOSED
+    link.expect_silence(60)
+
+
+def test_new_connection_brings_timestamps(link):
+    """RFC 6191 2: the old one had none, the new one would have: honoured, whatever its sequence number."""
+    time_wait(link)
+    link.peer_sends(SYN, seq=50, mss=1460, ts=(1, 0))
+    link.expect(SYN | ACK, ack=51)
+
+
+def test_new_connection_offers_timestamps_that_we_do_not_want(make_link):
+    """... "enabled" means that we would send them too."""
+    link = make_link(tcp_timestamps=0)
+    time_wait(link)
+    link.peer_sends(SYN, seq=50, mss=1460, ts=(1, 0))
+    link.expect(ACK, ack=102)
+    assert link.state() == State.TIME_WAIT

@@ -6,6 +6,8 @@ import socket as real
 
 import pytest
 
+from netstack.errors import Drop
+
 from .link import ACK, SYN, State
 
 SO_ERROR = (real.SOL_SOCKET, real.SO_ERROR)
@@ -124,6 +126,19 @@ def test_a_path_that_is_not_smaller_changes_nothing(link):
     link.icmp(3, 4, link.expect(ACK, size=1000), mtu=1500)
     link.expect_silence()
     assert link.tcb(conn).pmtu_mss == 1460
+
+
+@pytest.mark.parametrize("mtu", [1500, 1501, 9000])
+def test_an_mtu_that_is_not_smaller_is_not_believed(each_link, mtu):
+    """RFC 5927 7.2: no packet so large was sent, so none can have been too large; nothing is learned from it."""
+    link = each_link
+    conn = link.established(mss=1400)
+    conn.send(bytes(1400))
+    about = link.expect(ACK, size=1400)
+    link.icmp(*((3, 4) if link.version == 4 else (2, 0)), about, mtu=mtu)
+    link.expect_silence()
+    assert link.world.net.path_mtus.live == 0
+    assert link.drops(Drop.ICMP_IGNORED) == 1
 
 
 def test_a_tiny_path_is_not_worth_a_tiny_segment(link):
