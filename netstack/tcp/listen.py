@@ -198,7 +198,7 @@ def on_cookie(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     t.snd_max = seg.ack
     t.irs = seq.add(seg.seq, -1)
     t.rcv_nxt = seg.seq
-    t.rcv_adv = seq.add(seg.seq, min(t.space.ssthresh, window.MAX_UNSCALED))    # what our SYN-ACK offered
+    t.rcv_adv = seq.add(seg.seq, min(t.space.ssthresh, space.MAX_UNSCALED))    # what our SYN-ACK offered
     t.ts.last_ack_sent = seg.seq
     return index
 
