@@ -467,6 +467,9 @@ def _hold_fin(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     if t.state == State.CLOSED:
         return
     end = seq.add(seg.seq, seg.data_len)
+    if seq.lt(end, t.rcv_nxt):                          # there was text beyond it: the peer contradicts itself
+        _owe_ack(tcp, t)
+        return
     if end == t.rcv_nxt or ranges.insert(t.reassembly, end, seq.add(end, 1)):
         t.fin_held = 1
         t.fin_at = end
