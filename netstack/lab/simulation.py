@@ -23,7 +23,7 @@ from typing import Any
 from .. import simulate
 from ..clock import START, Member, VirtualClock
 from ..drivers import Impaired, Wire
-from ..drivers.units import bitrate, duration, size
+from ..drivers.units import bitrate, duration
 from ..machine import addressof
 from ..simulate import CHUNK, END, PATTERN, PERIOD, End, Node
 from ..sockopt import TCP_CONGESTION
@@ -37,7 +37,7 @@ PORT = 5001
 ADDRESSES = ("192.0.2.1", "192.0.2.2")
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 PROFILE = Profile(connections=ENDS + 64, sockets=64, buffers=16 << 30, neighbours=16)
-SMALLEST_BUFFER, LARGEST_BUFFER = 256 << 10, 16 << 20
+LARGEST_BUFFER = 16 << 20
 SMALLEST_WIRE, LARGEST_WIRE = 256 << 10, 16 << 20
 TRIES = {f"net.ipv4.neigh.default.{n}": 50 for n in ("mcast_solicit", "ucast_solicit")}     # ARP gets through, too
 
@@ -171,7 +171,7 @@ class Simulation:
                  queue: int | str | None = None, mtu: int = 1500, buffer: int | None = None,
                  settings: Mapping[str, Any] | None = None, **impairments: Any) -> None:
         """`rtt`: half of it each way.  `rate`, `queue` (bytes) and the impairments (netstack.drivers.Impaired) hold
-        each way.  `buffer`: bytes of SO_SNDBUF and SO_RCVBUF of each flow; by default twice what the path holds.
+        each way.  `buffer`: bytes of SO_SNDBUF and SO_RCVBUF of each flow; by default they grow by themselves, as far as they can.
         """
         self.seed = seed
         self.clock = Clock(seed)
@@ -181,13 +181,14 @@ class Simulation:
         if queue is not None:
             path["queue"] = queue
         bits = bitrate(rate) if rate is not None else 0
-        holds = duration(rtt) * bits // 8 // SECOND + (size(queue) if queue is not None else 0)
-        self.buffer = buffer or min(max(1 << (2 * holds).bit_length(), SMALLEST_BUFFER), LARGEST_BUFFER)
+        self.buffer = buffer
         room = SMALLEST_WIRE if bits else LARGEST_WIRE
         wires = [Wire(mac, size=room, mtu=mtu, name=f"wire{i}") for i, mac in enumerate(MACS)]
         Wire.join(*wires)
         self.links = tuple(Impaired(wire, outbound={**path, "seed": 2 * seed + i}) for i, wire in enumerate(wires))
-        largest = {f"net.core.{name}": LARGEST_BUFFER for name in ("rmem_max", "wmem_max")}
+        largest: dict[str, Any] = {f"net.core.{name}": LARGEST_BUFFER for name in ("rmem_max", "wmem_max")}
+        largest["net.ipv4.tcp_rmem"] = 4096, 131072, LARGEST_BUFFER
+        largest["net.ipv4.tcp_wmem"] = 4096, 16384, LARGEST_BUFFER
         self.a, self.b = self.stacks = tuple(
             Stack(self.clock, profile=PROFILE, settings={**TRIES, **largest, **(settings or {})}, name=name)
             for name in "ab")
@@ -227,8 +228,9 @@ class Simulation:
     def _socket(self, stack: Stack) -> Any:
         sock = stack.socket(real.AF_INET, real.SOCK_STREAM)
         sock.setblocking(False)
-        for option in (real.SO_SNDBUF, real.SO_RCVBUF):
-            sock.setsockopt(real.SOL_SOCKET, option, self.buffer)
+        if self.buffer is not None:
+            for option in (real.SO_SNDBUF, real.SO_RCVBUF):
+                sock.setsockopt(real.SOL_SOCKET, option, self.buffer)
         return sock
 
     def _listener(self, stack: Stack) -> Any:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from ..machine import MS, SECOND, Array, at, compiled, i64, record, u8, unit
-from . import congestion, rate
+from . import congestion, pacing, rate
 from .congestion import UNLIMITED, Congestion, initial_window
 
 HIGH_GAIN = 289                 # percent: 2 / ln 2 (4.3.2.1)
@@ -248,7 +248,7 @@ def _set_cwnd(s: Bbr, c: Congestion) -> None:
     if s.in_recovery and c.sample.lost > 0:
         c.cwnd = max(c.cwnd - c.sample.lost, c.mss)
     gain = HIGH_GAIN if s.mode == Mode.STARTUP or s.mode == Mode.DRAIN else CWND_GAIN
-    quantum = max(2 * c.mss, min(c.pacing_rate // 1000, 65536))
+    quantum = pacing.burst(c.pacing_rate, c.mss, s.rtprop)
     target = bdp(s, gain) + 3 * quantum + (s.extra if s.filled_pipe else 0)
     if s.rtprop == 0 or bandwidth(s) == 0:
         target = initial_window(c.mss)

@@ -54,4 +54,4 @@ def mark_first(pool: Table, q: Queue, mss: int) -> None:
     if r.lost:
         return
     if runs.size(r) <= mss or runs.split(pool, q, q.head, seq.add(r.left, mss)):
-        runs.set_lost(q, r)
+        runs.set_lost(pool, q, q.head)

@@ -114,7 +114,7 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     for _ in range(BURST):
         if t.loopback and not ip_output.has_room(net, t.ep.remote_hi, t.ep.remote_lo, mss + 128):
             return 1
-        if pace != 0 and t.pacing.next_at > now and (sent == 0 or sent >= pacing.burst(pace, mss)):
+        if pace != 0 and t.pacing.next_at > now and (sent == 0 or sent >= pacing.burst(pace, mss, t.rto.srtt)):
             t.clocks.pace = t.pacing.next_at
             arm(tcp, t, t.clocks.pace)
             break
@@ -249,7 +249,7 @@ def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, now: int) -> N
     if text > 0 and offset + text == held:
         flags |= PSH
     idle = recovery.pipe(t) == 0
-    runs.set_sent_again(t.queue, r, now)
+    runs.set_sent_again(tcp.runs, t.queue, index, now)
     rate.on_sent(t.rate, r, idle, now)
     undo.on_sent_again(t.undo, timestamps.clock(t.ts, now))
     t.recovery.first = 0

@@ -1,8 +1,9 @@
 """Pacing: segments leave at a rate instead of in bursts.
 
 Each connection has a time before which it sends nothing more; every segment
-moves that time by what it takes at the pacing rate.  Small bursts of up to 1 ms
-are let through together: waking up costs more than they disturb.
+moves that time by what it takes at the pacing rate.  Small bursts of up to 1 ms,
+or an eighth of the round-trip time, are let through together: waking up costs
+more than they disturb.
 """
 from __future__ import annotations
 
@@ -29,9 +30,10 @@ def rate(p: Pacing, wanted: int) -> int:
 
 
 @compiled
-def burst(bytes_per_second: int, mss: int) -> int:
+def burst(bytes_per_second: int, mss: int, srtt: int) -> int:
     """How much may leave together, bytes."""
-    return max(2 * mss, min(bytes_per_second // 1000, LARGEST_BURST))
+    time = min(QUANTUM, srtt // 8) if srtt != 0 else QUANTUM
+    return max(2 * mss, min(bytes_per_second * (time // 1000) // 1_000_000, LARGEST_BURST))
 
 
 @compiled

@@ -99,17 +99,17 @@ def reordering_window(k: Rack, in_recovery: bool, sacked: int, mss: int, min_rtt
 def detect(k: Rack, pool: Table, q: Queue, reo_wnd: int, now: int) -> int:
     """RACK_detect_loss (6.2, step 5): mark what is lost.  ns until the next could be; 0: none could."""
     wait = 0
-    index = q.head
+    index = q.oldest
     while index != 0:
         r = runs.get(pool, index)
-        index = r.next
-        if r.sacked or (r.lost and r.retrans == 0):
-            continue
-        if not sent_after(k.xmit_ts, k.end_seq, r.sent_at, r.right):
-            continue
-        left = r.sent_at + k.rtt + reo_wnd - now
-        if left <= 0:
-            runs.set_lost(q, r)
-        else:
-            wait = max(wait, left)
+        if r.sent_at > k.xmit_ts:
+            break                                           # the others were sent later still
+        later = r.later
+        if sent_after(k.xmit_ts, k.end_seq, r.sent_at, r.right):
+            left = r.sent_at + k.rtt + reo_wnd - now
+            if left <= 0:
+                runs.set_lost(pool, q, index)
+            else:
+                wait = max(wait, left)
+        index = later
     return wait

@@ -18,6 +18,8 @@ class Run:
 
     next: u32           # the run behind it, 0: none
     prev: u32
+    later: u32          # in flight: the run that was sent next, 0: none
+    earlier: u32
     left: u32
     right: u32
     sent_at: i64        # ns, when it was sent last
@@ -30,6 +32,7 @@ class Run:
     retrans: u8         # sent again, and that copy is thought to be on its way
     again: u8           # was sent again at some time: gives no fair measurement (Karn)
     app_limited: u8     # the application had not enough to send (rate.py)
+    flying: u8          # stands in the list of those in flight, in the order in which they were sent
 
 
 @record
@@ -39,7 +42,10 @@ class Queue:
     head: u32
     tail: u32
     count: u32
-    reserved: u32
+    oldest: u32         # in flight: what was sent first, and what was sent last (neither SACKed nor lost)
+    newest: u32
+    lost_from: u32      # nothing before this run is to be sent again; 0: unknown
+    high_sacked: u32    # the highest SACKed run, 0: none or unknown
     sacked: i64         # held by the peer beyond SND.UNA
     lost: i64           # taken for lost (also those sent again since)
     retrans: i64        # sent again and on their way
@@ -73,6 +79,10 @@ def append(runs: Table, q: Queue, left: int, right: int, now: int) -> int:
             last.right = right
             last.sacked = 0
             _count(q, last, 1)
+            if q.high_sacked == q.tail:
+                q.high_sacked = 0
+            if last.lost == 0 and last.flying == 0:
+                _take_off(runs, q, q.tail)
         return 0
     r = get(runs, index)
     r.left = left
@@ -85,7 +95,60 @@ def append(runs: Table, q: Queue, left: int, right: int, now: int) -> int:
         q.head = index
     q.tail = index
     q.count += 1
+    _take_off(runs, q, index)
     return index
+
+
+@compiled
+def _take_off(runs: Table, q: Queue, index: int) -> None:
+    """A run is in flight now: the last of them."""
+    r = get(runs, index)
+    if r.flying:
+        _land(runs, q, index)
+    r.flying = 1
+    r.later = 0
+    r.earlier = q.newest
+    if q.newest != 0:
+        get(runs, q.newest).later = index
+    else:
+        q.oldest = index
+    q.newest = index
+
+
+@compiled
+def _land(runs: Table, q: Queue, index: int) -> None:
+    """A run is not in flight any more."""
+    r = get(runs, index)
+    if r.flying == 0:
+        return
+    r.flying = 0
+    if r.earlier != 0:
+        get(runs, r.earlier).later = r.later
+    else:
+        q.oldest = r.later
+    if r.later != 0:
+        get(runs, r.later).earlier = r.earlier
+    else:
+        q.newest = r.earlier
+
+
+@compiled
+def _put_after(runs: Table, q: Queue, index: int, before: int) -> None:
+    """A run is in flight, and was sent after the run `before` (0: before all)."""
+    r = get(runs, index)
+    r.flying = 1
+    r.earlier = before
+    if before != 0:
+        b = get(runs, before)
+        r.later = b.later
+        b.later = index
+    else:
+        r.later = q.oldest
+        q.oldest = index
+    if r.later != 0:
+        get(runs, r.later).earlier = index
+    else:
+        q.newest = index
 
 
 @compiled
@@ -128,12 +191,21 @@ def split(runs: Table, q: Queue, index: int, middle: int) -> bool:
         q.tail = other
     a.next = other
     q.count += 1
+    if a.flying:
+        _put_after(runs, q, other, index)
+    if q.high_sacked == index:
+        q.high_sacked = other
     return True
 
 
 @compiled
 def _unlink(runs: Table, q: Queue, index: int) -> None:
     r = get(runs, index)
+    _land(runs, q, index)
+    if q.lost_from == index:
+        q.lost_from = r.next
+    if q.high_sacked == index:
+        q.high_sacked = 0
     if r.prev != 0:
         get(runs, r.prev).next = r.next
     else:
@@ -169,55 +241,75 @@ def clear(runs: Table, q: Queue) -> None:
 
 
 @compiled
-def set_sacked(q: Queue, r: Run) -> None:
+def set_sacked(runs: Table, q: Queue, index: int) -> None:
     """The peer holds it: it is neither lost nor on its way any more."""
+    r = get(runs, index)
     _count(q, r, -1)
     r.sacked = 1
     r.lost = 0
     r.retrans = 0
     _count(q, r, 1)
+    _land(runs, q, index)
+    if q.high_sacked == 0 or seq.gt(r.right, get(runs, q.high_sacked).right):
+        q.high_sacked = index
 
 
 @compiled
-def set_lost(q: Queue, r: Run) -> None:
+def set_lost(runs: Table, q: Queue, index: int) -> None:
     """Taken for lost, the copy that was sent again too."""
+    r = get(runs, index)
     _count(q, r, -1)
+    if q.high_sacked == index:
+        q.high_sacked = 0
     r.sacked = 0
     r.lost = 1
     r.retrans = 0
     _count(q, r, 1)
+    _land(runs, q, index)
+    q.lost_from = 0
 
 
 @compiled
-def set_found(q: Queue, r: Run) -> None:
-    """It was not lost after all."""
+def set_found(runs: Table, q: Queue, index: int) -> None:
+    """It was not lost after all: it is in flight, since it was sent."""
+    r = get(runs, index)
     _count(q, r, -1)
     r.lost = 0
     _count(q, r, 1)
+    before = q.newest
+    while before != 0 and get(runs, before).sent_at > r.sent_at:
+        before = get(runs, before).earlier
+    _put_after(runs, q, index, before)
 
 
 @compiled
-def set_sent_again(q: Queue, r: Run, now: int) -> None:
+def set_sent_again(runs: Table, q: Queue, index: int, now: int) -> None:
     """A copy of it is on its way."""
+    r = get(runs, index)
     _count(q, r, -1)
     r.retrans = 1
     r.again = 1
     r.sent_at = now
     _count(q, r, 1)
+    _take_off(runs, q, index)
 
 
 @compiled
 def join_sacked(runs: Table, q: Queue, index: int) -> int:
     """Unite a SACKed run with SACKed ones beside it: nothing tells them apart any more.  Its index afterwards."""
     r = get(runs, index)
+    high = q.high_sacked
     while r.next != 0 and get(runs, r.next).sacked:
+        high = index if high == r.next else high
         r.right = get(runs, r.next).right
         _unlink(runs, q, r.next)
     if r.prev != 0 and get(runs, r.prev).sacked:
         before = r.prev
+        high = before if high == index else high
         get(runs, before).right = r.right
         _unlink(runs, q, index)
-        return before
+        index = before
+    q.high_sacked = high
     return index
 
 
@@ -230,14 +322,16 @@ def pipe(q: Queue, outstanding: int) -> int:
 @compiled
 def first_lost(runs: Table, q: Queue) -> int:
     """The first run that is to be sent again (RFC 6675 section 4, NextSeg rule 1), or 0."""
-    if q.lost == 0 or q.lost == q.retrans:
+    if q.lost == 0:
         return 0
-    index = q.head
+    index = q.lost_from if q.lost_from != 0 else q.head
     while index != 0:
         r = get(runs, index)
         if r.lost and r.retrans == 0:
+            q.lost_from = index
             return index
         index = r.next
+    q.lost_from = q.tail
     return 0
 
 
@@ -255,7 +349,7 @@ def all_lost(runs: Table, q: Queue, renege: int) -> int:
         if r.sacked == 0 or renege:
             if r.lost == 0 or r.retrans:
                 news += size(r)
-            set_lost(q, r)
+            set_lost(runs, q, index)
             index = _join_lost(runs, q, index)
             r = get(runs, index)
         index = r.next
@@ -285,5 +379,5 @@ def all_found(runs: Table, q: Queue) -> None:
     while index != 0:
         r = get(runs, index)
         if r.lost and r.retrans == 0:
-            set_found(q, r)
+            set_found(runs, q, index)
         index = r.next

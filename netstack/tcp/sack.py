@@ -64,10 +64,11 @@ def detect(pool: Table, q: Queue, mss: int) -> None:
     sequences = 0
     index = q.tail
     while index != 0:
-        r = runs.get(pool, index)
+        here = index
+        r = runs.get(pool, here)
         index = r.prev
         if r.sacked:
             above += runs.size(r)
             sequences += 1
         elif r.lost == 0 and r.again == 0 and (above > (DUPTHRESH - 1) * mss or sequences >= DUPTHRESH):
-            runs.set_lost(q, r)
+            runs.set_lost(pool, q, here)
