@@ -212,7 +212,7 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_frto = 2
     s.tcp_slow_start_after_idle = 1
     s.tcp_abe = 1
-    s.tcp_hystart = 1
+    s.tcp_hystart = 3
     s.congestion = index_of(DEFAULT)
     s.tcp_keepalive_probes = 9
     s.ip_local_port_first = 32768

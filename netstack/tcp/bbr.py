@@ -259,6 +259,7 @@ def _set_cwnd(s: Bbr, c: Congestion) -> None:
     elif c.cwnd < target or c.delivered < initial_window(c.mss):
         c.cwnd += c.acked
     c.cwnd = max(c.cwnd, MIN_PIPE * c.mss)
+    c.holds_back = 1 if s.mode == Mode.PROBE_RTT else 0
     if s.mode == Mode.PROBE_RTT:
         c.cwnd = min(c.cwnd, MIN_PIPE * c.mss)
 

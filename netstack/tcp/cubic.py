@@ -110,7 +110,7 @@ def grow(s: Cubic, c: Congestion, now: int) -> None:
         avoid_congestion(s, c, now)
         return
     if c.ca_state == Ca.OPEN and c.hystart and c.ssthresh == UNLIMITED:
-        ends = hystart.on_ack(s.hy, c.rtt, c.una, c.next)
+        ends = hystart.on_ack(s.hy, c.hystart, c.rtt, c.min_rtt, c.una, c.next, now)
         c.cwnd += hystart.growth(s.hy, c.acked, c.mss)
         if ends:
             c.ssthresh = c.cwnd

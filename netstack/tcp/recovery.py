@@ -178,7 +178,7 @@ def _reduce(tcp: Tcp, t: Tcb, cause: int, now: int) -> None:
     c = t.cc
     congestion.on_loss(algorithm(tcp, t), c, cause, now)
     prr.begin(t.prr, c.flight)
-    undo.begin(t.undo, t.snd_una)
+    undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
 
 
 @compiled
@@ -254,9 +254,9 @@ def on_rto(tcp: Tcp, t: Tcb, now: int) -> None:
         tcp.counters.sack_reneging += 1
     if t.retransmits == 1 and (c.ca_state <= Ca.DISORDER or seq.geq(t.snd_una, r.high) or c.ca_state == Ca.LOSS):
         congestion.on_rto(how, c, now)
-        undo.begin(t.undo, t.snd_una)
+        undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
     elif c.ca_state < Ca.LOSS:
-        undo.begin(t.undo, t.snd_una)
+        undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
     t.rate.lost += runs.all_lost(tcp.runs, t.queue, 1 if renege else 0)
     r.frto = Step.FIRST if tcp.settings.tcp_frto and fresh and not renege and t.retransmits == 1 else Step.NONE
     r.high = t.snd_nxt

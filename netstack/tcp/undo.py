@@ -22,12 +22,13 @@ class Undo:
 
 
 @compiled
-def begin(u: Undo, snd_una: int) -> None:
-    """cwnd is being reduced."""
+def begin(u: Undo, snd_una: int, in_flight: bool) -> None:
+    """cwnd is being reduced.  `in_flight`: copies from before are on their way: then the first of them still counts."""
     u.marker = snd_una
-    u.open = 0
     u.active = 1
-    u.sent = 0
+    if not in_flight:
+        u.open = 0
+        u.sent = 0
 
 
 @compiled

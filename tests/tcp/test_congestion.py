@@ -147,7 +147,7 @@ def rounds(h, rtts, una=0):
     for rtt in rtts:
         h.window_end = una + 10
         for i in range(10):
-            if hystart.on_ack(h, rtt, una + i + 1, una + 20):
+            if hystart.on_ack(h, hystart.DELAY, rtt, rtt, una + i + 1, una + 20, 0):
                 return True
         una += 10
     return False
@@ -177,6 +177,28 @@ def test_delay_that_falls_again_was_a_mistake():
     assert not rounds(h, [50 * MS, 50 * MS, 58 * MS, 50 * MS])
     assert h.css == 0
     assert hystart.growth(h, 8000, MSS) == 8000
+
+
+def test_train_of_acks():
+    """ACKs that follow each other for half of the round-trip time: twice as many would fill the path."""
+    h = Hystart.new()
+    hystart.init(h, 0)
+    now = SECOND
+    assert not hystart.on_ack(h, 3, 50 * MS, 50 * MS, 1, 100, now)         # ends the first round
+    for i in range(25):
+        now += MS
+        assert not hystart.on_ack(h, 3, 50 * MS, 50 * MS, 2 + i, 200, now)
+    assert hystart.on_ack(h, 3, 50 * MS, 50 * MS, 30, 200, now + MS)
+    assert h.done
+
+
+def test_acks_with_gaps_are_no_train():
+    h = Hystart.new()
+    hystart.init(h, 0)
+    now = SECOND
+    for i in range(30):
+        now += 3 * MS
+        assert not hystart.on_ack(h, 3, 50 * MS, 50 * MS, 1 + i, 200, now)
 
 
 # ---- PRR (RFC 6937 section 4, figure 2: one loss, 20 segments, ssthresh 10)
