@@ -207,6 +207,15 @@ def _check_drain(s: Bbr, c: Congestion, now: int) -> None:
 
 
 @compiled
+def _save_cwnd(s: Bbr, c: Congestion) -> None:
+    """BBRSaveCwnd (4.2.3.5): what it was before a recovery, or before ProbeRTT."""
+    if s.in_recovery or s.mode == Mode.PROBE_RTT:
+        s.prior_cwnd = max(s.prior_cwnd, c.cwnd)
+    else:
+        s.prior_cwnd = c.cwnd
+
+
+@compiled
 def _update_rtprop(s: Bbr, c: Congestion, now: int) -> None:
     """BBRUpdateRTprop and BBRCheckProbeRTT (4.1.2.3, 4.3.5)."""
     expired = now > s.rtprop_stamp + RTPROP_FILTER
@@ -214,8 +223,8 @@ def _update_rtprop(s: Bbr, c: Congestion, now: int) -> None:
         s.rtprop = max(c.rtt, 1)
         s.rtprop_stamp = now
     if expired and s.mode != Mode.PROBE_RTT:
+        _save_cwnd(s, c)
         s.mode = Mode.PROBE_RTT
-        s.prior_cwnd = max(s.prior_cwnd if s.in_recovery else 0, c.cwnd)
         s.probe_rtt_done_at = 0
     if s.mode == Mode.PROBE_RTT:
         if s.probe_rtt_done_at == 0 and c.pipe <= MIN_PIPE * c.mss:
@@ -303,8 +312,7 @@ def on_loss(address: int, now: int) -> int:
     """A loss is no sign of congestion; the first round of a recovery only sends as much as arrives (4.2.3.5)."""
     c = at(Congestion, address)
     s = at(Bbr, congestion.own(c))
-    if s.in_recovery == 0:
-        s.prior_cwnd = c.cwnd
+    _save_cwnd(s, c)
     s.in_recovery = 1
     s.conserve = 1
     s.next_round_delivered = c.delivered
@@ -317,8 +325,7 @@ def on_rto(address: int, now: int) -> int:
     """A timeout: begin with one segment (4.2.3.5)."""
     c = at(Congestion, address)
     s = at(Bbr, congestion.own(c))
-    if s.in_recovery == 0:
-        s.prior_cwnd = c.cwnd
+    _save_cwnd(s, c)
     s.in_recovery = 1
     s.full_bw = 0
     s.next_round_delivered = c.delivered
