@@ -91,6 +91,8 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_frto": _count("tcp", "tcp_frto", "recognise spurious timeouts (RFC 5682)", 0, 2),
     _V4 + "tcp_slow_start_after_idle": _flag("tcp", "tcp_slow_start_after_idle",
                                              "an idle connection's window fades (RFC 5681 4.1, RFC 2861)"),
+    _V4 + "tcp_ecn": _count("tcp", "tcp_ecn", "explicit congestion notification: 1 ask and accept, 2 accept", 0, 2),
+    _V4 + "tcp_ecn_fallback": _flag("tcp", "tcp_ecn_fallback", "a SYN that is not answered is sent again without ECN"),
     "netstack.tcp_abe": _flag("tcp", "tcp_abe", "reduce less for a mark than for a loss (RFC 8511)"),
     "netstack.tcp_hystart": _count("tcp", "tcp_hystart",
                                    "CUBIC leaves slow start: 1: when delay rises (RFC 9406), 2: by trains of ACKs", 0, 3),

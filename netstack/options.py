@@ -12,6 +12,7 @@ from .errors import EINVAL, ENODEV, ENOPROTOOPT
 from .ip import route
 from .machine import MS, SECOND, compiled
 from .tcp import congestion, receive, recovery, space, tcb, window
+from .tcp.ecn import CODEPOINT
 from .tcp.space import MIN_RCVBUF, MIN_SNDBUF
 from .tcp.tcb import State, Tcb
 from .world import World
@@ -151,6 +152,8 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
         if not -1 <= value <= 255:
             return -EINVAL
         ep.tos = max(value, 0)
+        if handles.is_tcp(h):
+            ep.tos &= ~CODEPOINT                            # they are TCP's own (RFC 3168; ip(7))
     elif option == IP_MTU_DISCOVER or option == IPV6_MTU_DISCOVER:
         if not 0 <= value <= 5:
             return -EINVAL

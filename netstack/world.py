@@ -211,6 +211,8 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_early_retrans = 3
     s.tcp_frto = 2
     s.tcp_slow_start_after_idle = 1
+    s.tcp_ecn = 2
+    s.tcp_ecn_fallback = 1
     s.tcp_abe = 1
     s.tcp_hystart = 3
     s.congestion = index_of(DEFAULT)

@@ -36,6 +36,7 @@ MECHANISMS = {
     "cubic",
     "cwv",
     "dsack",
+    "ecn",
     "hystart",
     "isn",
     "newreno",

@@ -8,7 +8,7 @@ decided in `recovery.py`.
 from __future__ import annotations
 
 from ..machine import compiled, ring
-from . import acked, congestion, rack, rate, recovery, rto, runs, sack, seq, stats, timestamps, tlp, undo
+from . import acked, congestion, ecn, rack, rate, recovery, rto, runs, sack, seq, stats, timestamps, tlp, undo
 from .congestion import Ca
 from .header import FIN, SYN, Segment
 from .tcb import Tcb, Tcp, arm, mark_due, notify
@@ -30,6 +30,11 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         _take_blocks(tcp, t, seg, now)
     if seq.gt(seg.ack, una):
         _new_data(tcp, t, seg, now)
+    if ecn.on_ack(t.ecn, seg.ack, seg.flags) and not seg.flags & SYN and (a.advanced or t.queue.head != 0):
+        recovery.on_mark(tcp, t, now)
+        t.prr.recover_fs += a.delivered                         # which was in flight until now (RFC 9937 6.2)
+    if t.ecn.mode == ecn.Mode.CLASSIC and seg.flags & ecn.ECE:
+        _count_marked(tcp, t, a.delivered)
     if a.advanced or a.sacked or a.dsack or (a.duplicate and t.sack_ok == 0):
         rate.finish(t.rate, t.cc.sample, t.rto.min_rtt)
         _measure(t, a, now)
@@ -40,6 +45,14 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
             _restart_timer(tcp, t, now)
         mark_due(tcp, t)
     _update_window(tcp, t, seg)
+
+
+@compiled
+def _count_marked(tcp: Tcp, t: Tcb, delivered: int) -> None:
+    """An ACK with ECE: as on Linux, all that it delivers is taken for marked."""
+    n = -(-delivered // recovery.segment_size(t))
+    t.ecn.delivered_ce += n
+    tcp.counters.delivered_ce += n
 
 
 @compiled

@@ -11,7 +11,22 @@ from ..endpoint import in_use
 from ..errors import ECONNREFUSED, ECONNRESET, EPIPE, Drop
 from ..ip.net import Net
 from ..machine import compiled, ring
-from . import ack, challenge, demux, listen, quickack, ranges, receive, recovery, seq, space, timestamps, urgent, window
+from . import (
+    ack,
+    challenge,
+    demux,
+    ecn,
+    listen,
+    quickack,
+    ranges,
+    receive,
+    recovery,
+    seq,
+    space,
+    timestamps,
+    urgent,
+    window,
+)
 from .header import ACK, FIN, RST, SYN, URG, Segment
 from .tcb import State, Tcb, Tcp, arm, enter, fail, get, mark_due, notify
 from .window import current
@@ -393,6 +408,8 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         _urgent(tcp, t, seg)
     fin = _trim(tcp, t, seg)
     if seg.data_len > 0:
+        if ecn.on_data(t.ecn, seg.flags, seg.tos & ecn.CODEPOINT):
+            t.ack_now = 1
         if t.state not in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
             _owe_ack(tcp, t)                            # "should not occur, since a FIN has been received"
             reason = Drop.TCP_UNACCEPTABLE

@@ -122,3 +122,9 @@ def wscale_in(clock: int) -> int:
 def sack_in(clock: int) -> int:
     """Whether the SYN permitted SACK."""
     return 1 if clock & SACK else 0
+
+
+@compiled
+def ecn_in(clock: int) -> int:
+    """Whether the SYN-ACK has agreed to ECN."""
+    return 1 if clock & ECN else 0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from ..errors import Drop
 from ..ip.net import Incoming
-from ..machine import Array, be16, be32, compiled, i64, load8, put16, put32, record, store8, sum16, u8, u16, u32
+from ..machine import Array, be16, be32, compiled, i64, load8, put16, put32, record, sum16, u8, u16, u32
 from .ranges import Range
 
 FIN = 0x01
@@ -16,9 +16,8 @@ SYN = 0x02
 RST = 0x04
 PSH = 0x08
 ACK = 0x10
-URG = 0x20
-ECE = 0x40
-CWR = 0x80
+URG = 0x20                  # then ECE, CWR and AE (ecn.py)
+FLAGS = 0x1FF
 
 HEADER_LEN = 20
 MAX_HEADER_LEN = 60
@@ -45,8 +44,9 @@ class Segment:
     ack: u32            # SEG.ACK
     wnd: u32            # SEG.WND, not yet scaled
     up: u16             # SEG.UP
-    flags: u8
+    flags: u16
     interface: u8       # it came in through this one
+    tos: u8
     len: i64            # SEG.LEN: the data, and one each for SYN and FIN
     data: i64           # address of the data
     data_len: i64       # bytes
@@ -56,7 +56,6 @@ class Segment:
     sack_permitted: u8
     mss: u16
     wscale: u8
-    tos: u8
     tsval: u32
     tsecr: u32
     sack_count: u32
@@ -85,7 +84,7 @@ def parse(seg: Segment, rx: Incoming) -> int:
     seg.dst_port = be16(p + 2)
     seg.seq = be32(p + 4)
     seg.ack = be32(p + 8)
-    flags = load8(p + 13)
+    flags = be16(p + 12) & FLAGS
     seg.flags = flags
     seg.wnd = be16(p + 14)
     seg.up = be16(p + 18)
@@ -152,8 +151,7 @@ def emit(p: int, src_port: int, dst_port: int, seq: int, ack: int, flags: int, w
     put16(p + 2, dst_port)
     put32(p + 4, seq)
     put32(p + 8, ack)
-    store8(p + 12, (length // 4) << 4)
-    store8(p + 13, flags)
+    put16(p + 12, ((length // 4) << 12) | flags)
     put16(p + 14, wnd)
     put16(p + 16, 0)
     put16(p + 18, up)

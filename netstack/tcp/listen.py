@@ -11,8 +11,8 @@ from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
 from ..machine import addressof, compiled, copy, sizeof, table
-from . import cookies, demux, isn, path, rto, seq, space, window
-from .header import MAX_WSCALE, MIN_MSS, Segment, default_mss
+from . import cookies, demux, ecn, isn, path, rto, seq, space, window
+from .header import ACK, MAX_WSCALE, MIN_MSS, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
 SPACE_SIZE = sizeof(space.Space)
@@ -68,6 +68,19 @@ def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     t.snd_wscale = seg.wscale if t.ws_ok else 0
     if t.ws_ok == 0:
         t.rcv_wscale = 0
+    _set_ecn(t, seg, s.tcp_ecn)
+
+
+@compiled
+def _set_ecn(t: Tcb, seg: Segment, setting: int) -> None:
+    """Agree on ECN (RFC 3168 6.1.1)."""
+    e = t.ecn
+    if seg.flags & ACK:
+        e.mode = ecn.agreed(e.asked, seg.flags)
+    elif t.passive or e.asked != ecn.Mode.OFF:              # or both ask at the same time
+        e.mode = ecn.answer(setting, seg.flags, seg.tos & ecn.CODEPOINT)
+    else:
+        e.mode = ecn.Mode.OFF
 
 
 @compiled
@@ -200,6 +213,8 @@ def on_cookie(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     t.rcv_nxt = seg.seq
     t.rcv_adv = seq.add(seg.seq, min(t.space.ssthresh, space.MAX_UNSCALED))    # what our SYN-ACK offered
     t.ts.last_ack_sent = seg.seq
+    if seg.has_ts and tcp.settings.tcp_ecn != ecn.Setting.OFF and cookies.ecn_in(seq.add(seg.tsecr, -t.ts.offset)):
+        t.ecn.mode = ecn.Mode.CLASSIC
     return index
 
 

@@ -13,7 +13,23 @@ from ..ip import checksum
 from ..ip import output as ip_output
 from ..ip.net import SCRATCH_TRANSPORT, Net
 from ..machine import addressof, compiled, put16, ring, sum16
-from . import cwv, pacing, path, quickack, rate, receive, recovery, rto, runs, seq, stats, timestamps, undo, window
+from . import (
+    cwv,
+    ecn,
+    pacing,
+    path,
+    quickack,
+    rate,
+    receive,
+    recovery,
+    rto,
+    runs,
+    seq,
+    stats,
+    timestamps,
+    undo,
+    window,
+)
 from .ack import arm_probe
 from .congestion import Ca
 from .frto import Step
@@ -38,7 +54,7 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
         if t.syn_due:
             _send_syn(tcp, net, t, now)
         elif t.ack_now and t.state == State.SYN_RECEIVED:
-            _send(tcp, net, t, bare_seq(t), 0, ACK, now)
+            _send(tcp, net, t, bare_seq(t), 0, ACK, ecn.NOT_ECT, now)
         return 0
     more = 0
     if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
@@ -48,7 +64,7 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     if t.probe:
         _send_probe(tcp, net, t, now)
     if t.ack_now:
-        _send(tcp, net, t, bare_seq(t), 0, ACK, now)
+        _send(tcp, net, t, bare_seq(t), 0, ACK, ecn.NOT_ECT, now)
     return more
 
 
@@ -76,7 +92,12 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     wscale = t.rcv_wscale if (t.ws_ok if passive else s.tcp_window_scaling) else -1
     n = emit_syn_options(head + HEADER_LEN, t.rcv_mss, sack, ts, timestamps.clock(t.ts, now),
                          t.ts.recent if passive else 0, wscale)
-    flags = SYN | ACK if passive else SYN
+    if not passive:
+        if t.snd_max == t.iss:
+            t.ecn.asked = ecn.wish(s.tcp_ecn)
+        else:
+            ecn.on_syn_again(t.ecn, t.retransmits, s.tcp_ecn_fallback)
+    flags = SYN | ACK | ecn.synack_flags(t.ecn.mode) if passive else SYN | ecn.syn_flags(t.ecn.asked)
     emit(head, t.ep.local_port, t.ep.remote_port, t.iss, t.rcv_nxt if passive else 0, flags,
          window.syn_field(t), 0, HEADER_LEN + n)
     if t.snd_max == t.iss:
@@ -90,7 +111,7 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     if t.clocks.retransmit == 0:
         t.clocks.retransmit = now + rto.timeout(t.rto)
         arm(tcp, t, t.clocks.retransmit)
-    _finish(tcp, net, t, head, HEADER_LEN + n, 0, 0, now)
+    _finish(tcp, net, t, head, HEADER_LEN + n, 0, 0, ecn.NOT_ECT, now)
     t.ack_now = 0
 
 
@@ -184,7 +205,11 @@ def _send_text(tcp: Tcp, net: Net, t: Tcb, n: int, left: int, fin: bool, mss: in
     if n < mss and t.snd_nxt == t.snd_max:
         t.snd_sml = end
     _remember(tcp, t, end, now)
-    _send(tcp, net, t, t.snd_nxt, n, flags, now)
+    codepoint = ecn.NOT_ECT
+    if n > 0 and t.snd_nxt == t.snd_max:                            # (RFC 3168 6.1.5) never sent before
+        codepoint = ecn.ect(t.ecn)
+        flags |= ecn.on_new_data(t.ecn, end)
+    _send(tcp, net, t, t.snd_nxt, n, flags, codepoint, now)
     if fin:
         t.fin_sent = 1
     t.snd_nxt = end
@@ -257,7 +282,7 @@ def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, now: int) -> N
     tcp.counters.retrans_segs += 1
     t.stats.retrans += 1
     t.stats.bytes_retrans += text
-    _send(tcp, net, t, r.left, text, flags, now)
+    _send(tcp, net, t, r.left, text, flags, ecn.NOT_ECT, now)
 
 
 @compiled
@@ -318,7 +343,7 @@ def _send_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
         end = seq.add(t.snd_nxt, n)
         if t.snd_wnd > 0:
             _remember(tcp, t, end, now)
-        _send(tcp, net, t, t.snd_nxt, n, ACK | PSH, now)
+        _send(tcp, net, t, t.snd_nxt, n, ACK | PSH, ecn.NOT_ECT, now)      # (RFC 3168 6.1.6)
         if t.snd_wnd > 0:
             t.snd_nxt = end
             if t.clocks.retransmit == 0:
@@ -328,13 +353,13 @@ def _send_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
             t.snd_max = end                                     # the peer may take it: its ACK is not from the future
         return
     tcp.counters.keepalive_probes += 1
-    _send(tcp, net, t, seq.add(t.snd_una, -1), 0, ACK, now)
+    _send(tcp, net, t, seq.add(t.snd_una, -1), 0, ACK, ecn.NOT_ECT, now)
 
 
 # ---- segments --------------------------------------------------------------------
 
 @compiled
-def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, now: int) -> None:
+def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, codepoint: int, now: int) -> None:
     """One segment with n bytes of the send ring from sequence number s on; it carries the ACK that is owed."""
     head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
     length = HEADER_LEN
@@ -345,11 +370,12 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, now: int) -> N
         receive.emit_sack(t, head + length, sack)
         length += sack
     up = 0
+    flags |= ecn.ack_flags(t.ecn)
     if seq.gt(t.snd_up, s) and n > 0:
         flags |= URG
         up = min(seq.diff(t.snd_up, s), 0xFFFF)
     emit(head, t.ep.local_port, t.ep.remote_port, s, t.rcv_nxt, flags, window.advertise(t), up, length)
-    _finish(tcp, net, t, head, length, t.snd.head + seq.diff(s, t.snd_una), n, now)
+    _finish(tcp, net, t, head, length, t.snd.head + seq.diff(s, t.snd_una), n, codepoint, now)
     t.ack_now = 0
     t.unacked = 0
     t.clocks.delayed_ack = 0
@@ -358,7 +384,8 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, now: int) -> N
 
 
 @compiled
-def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n: int, now: int) -> None:
+def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n: int, codepoint: int,
+            now: int) -> None:
     """Checksum, and down to IP with the payload where it stands."""
     e = t.ep
     p = net.out
@@ -368,7 +395,7 @@ def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n
     p.dst_lo = e.remote_lo
     p.protocol = PROTOCOL
     p.ttl = e.ttl
-    p.tos = e.tos
+    p.tos = e.tos | codepoint
     p.dont_fragment = 1 if e.pmtudisc != 0 else 0
     p.interface = e.interface
     p.broadcast = 0

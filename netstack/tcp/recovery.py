@@ -8,7 +8,7 @@ names them (`Ca`).  Each ACK goes through `on_ack`; the retransmission timer thr
 from __future__ import annotations
 
 from ..machine import compiled, ring
-from . import congestion, frto, newreno, prr, rack, runs, sack, seq, timestamps, undo
+from . import congestion, ecn, frto, newreno, prr, rack, runs, sack, seq, timestamps, undo
 from .congestion import Algorithm, Ca, Cause
 from .frto import Step, Verdict
 from .tcb import Tcb, Tcp, arm, mark_due
@@ -179,6 +179,7 @@ def _reduce(tcp: Tcp, t: Tcb, cause: int, now: int) -> None:
     congestion.on_loss(algorithm(tcp, t), c, cause, now)
     prr.begin(t.prr, c.flight)
     undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
+    ecn.on_reduced(t.ecn)
 
 
 @compiled
@@ -232,6 +233,7 @@ def _undo(tcp: Tcp, t: Tcb, now: int) -> None:
     t.recovery.frto = Step.NONE
     t.recovery.first = 0
     t.undo.active = 0
+    t.ecn.cwr_due = 0
     if t.rack.reordering_seen == 0:
         t.rack.reordering_seen = 1
     c.pipe = pipe(t)
@@ -255,6 +257,7 @@ def on_rto(tcp: Tcp, t: Tcb, now: int) -> None:
     if t.retransmits == 1 and (c.ca_state <= Ca.DISORDER or seq.geq(t.snd_una, r.high) or c.ca_state == Ca.LOSS):
         congestion.on_rto(how, c, now)
         undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
+        ecn.on_reduced(t.ecn)
     elif c.ca_state < Ca.LOSS:
         undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
     t.rate.lost += runs.all_lost(tcp.runs, t.queue, 1 if renege else 0)

@@ -37,6 +37,7 @@ from .congestion import Algorithm, Congestion
 from .cookies import Overflow
 from .drs import Drs
 from .dsack import Dsack
+from .ecn import Ecn
 from .header import Segment
 from .newreno import Recovery
 from .pacing import Pacing
@@ -216,6 +217,7 @@ class Tcb:
     cookies: Overflow       # (LISTEN)
     reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
+    ecn: Ecn
 
 
 @record
@@ -244,6 +246,8 @@ class TcpSettings:
     tcp_abe: i32                # RFC 8511
     tcp_hystart: i32            # RFC 9406
     congestion: i32             # index of the default algorithm
+    tcp_ecn: i32                # ecn.Setting
+    tcp_ecn_fallback: i32       # RFC 3168 6.1.1.1
     settings_reserved: i32
     tcp_keepalive_probes: i32
     ip_local_port_first: i32    # net.ipv4.ip_local_port_range
@@ -308,6 +312,7 @@ class TcpCounters:
     undos: i64
     spurious_rtos: i64
     sack_reneging: i64
+    delivered_ce: i64           # packets of ours that came with CE
 
 
 @record

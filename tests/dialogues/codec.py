@@ -5,8 +5,8 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
-FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << i for i in range(8))
-NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE = (1 << i for i in range(9))
+NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "AE")
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 
@@ -29,6 +29,8 @@ class Seg:
     ts: tuple[int, int] | None = None
     sack: list[tuple[int, int]] = field(default_factory=list)
     options: bytes | None = None        # raw, instead of the above
+    tos: int = 0                        # of the IP packet
+    accecn: tuple[int, ...] | None = None       # an AccECN option: its kind and the counters as they come
     packet: bytes = b""                 # the IP packet it came in
     at: float = 0.0                     # s
 
@@ -110,10 +112,10 @@ def build(seg: Seg, src: bytes, dst: bytes) -> bytes:
             options += struct.pack("!BBBB", 1, 1, 5, 2 + 8 * len(seg.sack))
             options += b"".join(struct.pack("!II", left & 0xFFFF_FFFF, right & 0xFFFF_FFFF) for left, right in seg.sack)
     options += bytes(-len(options) % 4)
-    head = struct.pack("!HHIIBBHHH", seg.sport, seg.dport, seg.seq & 0xFFFF_FFFF, seg.ack & 0xFFFF_FFFF,
-                       (20 + len(options)) << 2, seg.flags, seg.wnd, 0, seg.up) + options
+    head = struct.pack("!HHIIHHHH", seg.sport, seg.dport, seg.seq & 0xFFFF_FFFF, seg.ack & 0xFFFF_FFFF,
+                       (20 + len(options)) << 10 | seg.flags, seg.wnd, 0, seg.up) + options
     field = checksum(pseudo(src, dst, TCP, len(head) + len(seg.data)) + head + seg.data)
-    return ip(src, dst, TCP, head[:16] + struct.pack("!H", field) + head[18:] + seg.data)
+    return ip(src, dst, TCP, head[:16] + struct.pack("!H", field) + head[18:] + seg.data, tos=seg.tos)
 
 
 def parse(packet: bytes) -> Seg:
@@ -121,10 +123,11 @@ def parse(packet: bytes) -> Seg:
     protocol, src, dst, payload = split(packet)
     assert protocol == TCP
     assert checksum(pseudo(src, dst, TCP, len(payload)) + payload) == 0, "TCP checksum"
-    sport, dport, seq, ack, offset, flags, wnd, _, up = struct.unpack_from("!HHIIBBHHH", payload)
-    n = (offset >> 4) * 4
-    assert 20 <= n <= len(payload)
-    seg = Seg(sport, dport, seq, ack, flags, wnd, up, payload[n:], packet=packet)
+    sport, dport, seq, ack, flags, wnd, _, up = struct.unpack_from("!HHIIHHHH", payload)
+    n = (flags >> 12) * 4
+    assert 20 <= n <= len(payload) and flags & 0xE00 == 0
+    tos = packet[1] if packet[0] >> 4 == 4 else int.from_bytes(packet[:2], "big") >> 4 & 0xFF
+    seg = Seg(sport, dport, seq, ack, flags & 0x1FF, wnd, up, payload[n:], packet=packet, tos=tos)
     p = payload[20:n]
     while p:
         if p[0] == 1:
