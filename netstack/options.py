@@ -11,7 +11,7 @@ from .endpoint import Endpoint
 from .errors import EINVAL, ENODEV, ENOPROTOOPT
 from .ip import route
 from .machine import MS, SECOND, compiled
-from .tcp import congestion, receive, recovery, space, tcb, window
+from .tcp import congestion, defer, receive, recovery, space, tcb, window
 from .tcp.ecn import CODEPOINT
 from .tcp.space import MIN_RCVBUF, MIN_SNDBUF
 from .tcp.tcb import State, Tcb
@@ -26,6 +26,7 @@ SO_ACCEPTCONN, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 62
 TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TCP | 3
 TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
 TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, IPPROTO_TCP | 18
+TCP_DEFER_ACCEPT = IPPROTO_TCP | 9
 TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
 TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT = IPPROTO_TCP | 10, IPPROTO_TCP | 25
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
@@ -117,6 +118,8 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
         return t.pacing.most if t.pacing.most != 0 else UNLIMITED_RATE
     if option == TCP_SYNCNT:
         return t.syn_retries if t.syn_retries != 0 else w.tcp.settings.tcp_syn_retries
+    if option == TCP_DEFER_ACCEPT:
+        return defer.seconds_of(t.defer.limit)
     if option == TCP_QUICKACK:
         return 1 - t.quick.pingpong
     if option == TCP_WINDOW_CLAMP:
@@ -247,6 +250,8 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         if not 1 <= value <= 127:
             return -EINVAL
         t.syn_retries = value
+    elif option == TCP_DEFER_ACCEPT:
+        t.defer.limit = defer.retries_of(value)
     elif option == TCP_QUICKACK:
         _put_quickack(w, t, value)
     elif option == TCP_WINDOW_CLAMP:

@@ -95,6 +95,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_STREAM, TCP_USER_TIMEOUT): Option(Form.INT, "milliseconds that data may stay unacknowledged (RFC 5482)",
                                         kinds=_TCP),
     (_STREAM, real.TCP_SYNCNT): Option(Form.INT, "SYNs sent again before connect gives up", kinds=_TCP),
+    (_STREAM, real.TCP_DEFER_ACCEPT): Option(Form.INT, "seconds that a new connection may wait for its first text",
+                                             kinds=_TCP),
     (_STREAM, real.TCP_QUICKACK): Option(Form.INT, "acknowledge at once, rather than wait for an answer to carry it",
                                          kinds=_TCP),
     (_STREAM, TCP_WINDOW_CLAMP): Option(Form.INT, "the largest window to offer, bytes", kinds=_TCP),

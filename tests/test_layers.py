@@ -35,6 +35,7 @@ MECHANISMS = {
     "cookies",
     "cubic",
     "cwv",
+    "defer",
     "dsack",
     "ecn",
     "hystart",

@@ -14,6 +14,7 @@ from ..machine import compiled, ring
 from . import (
     ack,
     challenge,
+    defer,
     demux,
     ecn,
     listen,
@@ -109,6 +110,10 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     if acceptable:
         _establish(tcp, t, seg, now)
         enter(tcp, t, State.ESTABLISHED)
+        if t.defer.limit != 0 and seg.len == 1 and t.fin == 0:          # (tcp(7)) our text will carry the ACK
+            t.clocks.delayed_ack = now + defer.LONGEST_DELAY
+            arm(tcp, t, t.clocks.delayed_ack)
+            return DONE
         t.ack_now = 1
         return _text_and_fin(tcp, t, seg, now)
     enter(tcp, t, State.SYN_RECEIVED)                                   # simultaneous open
@@ -309,6 +314,9 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     if t.state == State.SYN_RECEIVED:
         if not (seq.gt(seg.ack, t.snd_una) and seq.leq(seg.ack, t.snd_max)):
             return RESET
+        if t.parent != 0 and defer.drops(t.defer, t.retransmits, seg.data_len == 0 and not seg.flags & FIN):
+            tcp.counters.defer_accept_drops += 1
+            return DONE                                 # as Linux: it is established when text comes
         if t.parent != 0 and listen.is_full(tcp, t):
             if tcp.settings.tcp_abort_on_overflow == 0:
                 return Drop.TCP_ACCEPT_QUEUE            # as Linux: the peer or our SYN-ACK timer tries again

@@ -260,6 +260,8 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
     t.pacing.most = listener.pacing.most
     t.user_timeout = listener.user_timeout
     t.user_mss = listener.user_mss
+    t.syn_retries = listener.syn_retries
+    t.defer.limit = listener.defer.limit
     copy(addressof(t.space), addressof(listener.space), SPACE_SIZE)
     t.keepalive.on = listener.keepalive.on
     t.keepalive.idle = listener.keepalive.idle

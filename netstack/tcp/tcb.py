@@ -35,6 +35,7 @@ from .acked import Acked
 from .challenge import Challenge, Challenges
 from .congestion import Algorithm, Congestion
 from .cookies import Overflow
+from .defer import Defer
 from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
@@ -215,6 +216,7 @@ class Tcb:
     drs: Drs
     urgent: Urgent          # RCV.UP and what Linux makes of it
     cookies: Overflow       # (LISTEN)
+    defer: Defer            # TCP_DEFER_ACCEPT
     reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
     ecn: Ecn
@@ -293,6 +295,7 @@ class TcpCounters:
     keepalive_probes: i64
     listen_drops: i64
     listen_overflows: i64       # of those, because the accept queue was full
+    defer_accept_drops: i64     # TCPDeferAcceptDrop: bare ACKs that TCP_DEFER_ACCEPT waits behind
     syncookies_sent: i64
     syncookies_recv: i64
     syncookies_failed: i64

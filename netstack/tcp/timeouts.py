@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import compiled, timers
-from . import listen, quickack, recovery, rto
+from . import defer, listen, quickack, recovery, rto
 from .calls import abort
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
@@ -93,10 +93,10 @@ def _give_up(tcp: Tcp, t: Tcb) -> None:
 def _limit(tcp: Tcp, t: Tcb) -> int:
     """How many timeouts in a row are too many."""
     s = tcp.settings
-    if t.state == State.SYN_SENT:
-        return t.syn_retries if t.syn_retries != 0 else s.tcp_syn_retries
-    if t.state == State.SYN_RECEIVED:
-        return s.tcp_synack_retries
+    if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
+        if t.syn_retries != 0:                              # TCP_SYNCNT; a child has its listener's
+            return t.syn_retries
+        return s.tcp_synack_retries if t.passive else s.tcp_syn_retries
     return s.tcp_orphan_retries if t.ep.closed else s.tcp_retries2
 
 
@@ -106,6 +106,9 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
     c = t.clocks
     c.retransmit = 0
     c.probe = 0
+    if t.state == State.SYN_RECEIVED and t.parent != 0:
+        _retransmit_syn_ack(tcp, t, now)
+        return
     if t.retransmits >= _limit(tcp, t):
         _give_up(tcp, t)
         return
@@ -117,6 +120,23 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
         t.syn_due = 1
         return
     recovery.on_rto(tcp, t, now)
+
+
+@compiled
+def _retransmit_syn_ack(tcp: Tcp, t: Tcb, now: int) -> None:
+    """... of a child that is half open: its SYN-ACK, unless the ACK is here and text is waited for (defer.py)."""
+    if defer.expires(t.defer, t.retransmits, _limit(tcp, t)):
+        _give_up(tcp, t)
+        return
+    again = defer.sends_again(t.defer, t.retransmits)
+    t.retransmits += 1
+    rto.on_expired(t.rto)
+    if again:
+        tcp.counters.timeouts += 1
+        t.syn_due = 1
+        mark_due(tcp, t)
+    else:
+        t.clocks.retransmit = now + rto.timeout(t.rto)
 
 
 @compiled
