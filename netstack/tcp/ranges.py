@@ -1,9 +1,8 @@
 """A small ordered set of ranges of sequence space.
 
 The receiver's out-of-order data (RFC 9293 3.10.7.4, "segments with higher
-beginning sequence numbers SHOULD be held") and the sender's scoreboard
-(RFC 2018, 6675) are both this.  At most LIMIT ranges; what does not fit is
-refused, never forgotten half.
+beginning sequence numbers SHOULD be held") is this.  At most LIMIT ranges; what
+does not fit is refused, never forgotten half.
 """
 from __future__ import annotations
 
@@ -21,6 +20,7 @@ class Range:
 
     left: u32
     right: u32
+    changed: u32                        # Ranges.changes when it changed last
 
 
 @record
@@ -28,7 +28,7 @@ class Ranges:
     """Disjoint ranges, not touching, in order."""
 
     count: u32
-    newest: u32                         # left edge of the range that changed last (RFC 2018 section 4)
+    changes: u32                        # how often something was added
     items: Annotated[Array[Range], 32]
 
 
@@ -48,6 +48,7 @@ def insert(r: Ranges, left: int, right: int) -> bool:
         while i > first:
             r.items[i].left = r.items[i - 1].left
             r.items[i].right = r.items[i - 1].right
+            r.items[i].changed = r.items[i - 1].changed
             i -= 1
         r.count += 1
     else:
@@ -58,7 +59,8 @@ def insert(r: Ranges, left: int, right: int) -> bool:
         _close_gap(r, first + 1, last)
     r.items[first].left = left
     r.items[first].right = right
-    r.newest = left
+    r.changes = seq.add(r.changes, 1)
+    r.items[first].changed = r.changes
     return True
 
 
@@ -72,6 +74,7 @@ def _close_gap(r: Ranges, first: int, last: int) -> None:
     while i + gone < r.count:
         r.items[i].left = r.items[i + gone].left
         r.items[i].right = r.items[i + gone].right
+        r.items[i].changed = r.items[i + gone].changed
         i += 1
     r.count -= gone
 
@@ -95,6 +98,21 @@ def covers(r: Ranges, left: int, right: int) -> bool:
         if seq.leq(r.items[i].left, left) and seq.geq(r.items[i].right, right):
             return True
     return False
+
+
+@compiled
+def newest(r: Ranges, after: int) -> int:
+    """The range that changed last, or last before the range `after` (-1: any) did; -1: there is none.
+
+    So a receiver repeats "the most recently reported SACK blocks" (RFC 2018 section 4): a block stands first when it
+    changes.
+    """
+    found = -1
+    for i in range(r.count):
+        if (after < 0 or seq.lt(r.items[i].changed, r.items[after].changed)) and (
+                found < 0 or seq.gt(r.items[i].changed, r.items[found].changed)):
+            found = i
+    return found
 
 
 @compiled

@@ -251,8 +251,8 @@ def sack_len(t: Tcb, room: int) -> int:
 
 @compiled
 def emit_sack(t: Tcb, p: int, length: int) -> None:
-    """Write NOP, NOP, SACK at p: what came twice (RFC 2883 section 4), the block that changed last (RFC 2018
-    section 4), then the others in order."""
+    """Write NOP, NOP, SACK at p: what came twice (RFC 2883 section 4), then the blocks from the one that changed last
+    (RFC 2018 section 4), so that each is told again in the next ACKs, should this one be lost."""
     put16(p, (NOP << 8) | NOP)
     put16(p + 2, (SACK << 8) | (length - 2))
     end = p + length
@@ -261,15 +261,10 @@ def emit_sack(t: Tcb, p: int, length: int) -> None:
         t.dsack.due = 0                 # "Each duplicate ... is reported in at most one D-SACK block."
         p = _emit_block(p, t.dsack.left, t.dsack.right)
     r = t.reassembly
-    newest = 0
-    for i in range(r.count):
-        if seq.leq(r.items[i].left, r.newest) and seq.gt(r.items[i].right, r.newest):
-            newest = i
-    if p < end:
-        p = _emit_block(p, r.items[newest].left, r.items[newest].right)
-    for i in range(r.count):
-        if i != newest and p < end:
-            p = _emit_block(p, r.items[i].left, r.items[i].right)
+    i = ranges.newest(r, -1)
+    while i >= 0 and p < end:
+        p = _emit_block(p, r.items[i].left, r.items[i].right)
+        i = ranges.newest(r, i)
 
 
 @compiled

@@ -33,19 +33,34 @@ def runs(numbers):
     return [tuple(x) for x in found]
 
 
+def by_age(r, base):
+    """What `newest` gives, one after the other."""
+    found = []
+    i = ranges.newest(r, -1)
+    while i >= 0:
+        found.append(((r.items[i].left - base) % 2**32, (r.items[i].right - base) % 2**32))
+        i = ranges.newest(r, i)
+    return found
+
+
+def recent(blocks, added):
+    """The blocks, those first that something was added to last."""
+    return sorted(blocks, key=lambda b: min(i for i, a in enumerate(added) if b[0] <= a < b[1]))
+
+
 @settings(deadline=None, max_examples=200)
 @given(BASE, st.lists(st.tuples(st.sampled_from(["insert", "advance", "covers"]), SPAN), max_size=40))
 def test_against_a_set(base, steps):
     r = Ranges.new()
     naive: set[int] = set()
     settled = 0
+    added: list[int] = []
     for what, (a, n) in steps:
         left, right = (base + a) % 2**32, (base + a + n) % 2**32
         if what == "insert" and a >= settled:
             assert ranges.insert(r, left, right)
             naive |= set(range(a, a + n))
-            newest = (r.newest - base) % 2**32
-            assert any(lo <= newest < hi for lo, hi in content(r, base))
+            added.insert(0, a)
         elif what == "advance" and a >= settled:
             settled = a
             while settled in naive:
@@ -55,6 +70,7 @@ def test_against_a_set(base, steps):
         else:
             assert ranges.covers(r, left, right) == (set(range(a, a + n)) <= naive)
         assert content(r, base) == runs(naive)
+        assert by_age(r, base) == recent(runs(naive), added)
 
 
 def test_what_does_not_fit_is_refused():
