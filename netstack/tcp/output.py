@@ -321,7 +321,7 @@ def _after_sending(tcp: Tcp, t: Tcb, held: int, mss: int, now: int) -> None:
     cwnd = t.cc.cwnd
     # RFC 7661: the window is in use when it stops us, or, in slow start, when more than half of it is out
     t.cc.limited = 1 if (left > 0 and cwnd - pipe < mss) or (cwnd < t.cc.ssthresh and 2 * pipe >= cwnd) else 0
-    if t.cc.holds_back or (left <= 0 and pipe + mss <= cwnd and t.queue.lost <= t.queue.retrans):
+    if t.cc.holds_back or (left <= 0 and pipe + mss <= cwnd and t.queue.waiting == 0):
         rate.on_app_limited(t.rate, pipe)
     stats.set_rwnd_limited(t.stats, left > 0 and t.snd_wnd - offset < min(left, mss), now)
     if t.clocks.probe == 0:

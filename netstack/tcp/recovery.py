@@ -70,9 +70,9 @@ def on_ack(tcp: Tcp, t: Tcb, now: int) -> None:
         _complete(tcp, t, now)
     if t.sack_ok == 0:
         _count_duplicates(tcp, t)
-    lost_before = t.queue.lost - t.queue.retrans
+    lost_before = t.queue.waiting
     _detect(tcp, t, now)
-    lost = t.queue.lost - t.queue.retrans
+    lost = t.queue.waiting
     if lost > lost_before:
         t.rate.lost += lost - lost_before
         c.sample.lost = lost - lost_before
@@ -143,9 +143,9 @@ def _detect(tcp: Tcp, t: Tcb, now: int) -> None:
 def on_reorder_timer(tcp: Tcp, t: Tcb, now: int) -> None:
     """The reordering window is over (RFC 8985 6.3)."""
     describe(tcp, t)
-    lost_before = t.queue.lost - t.queue.retrans
+    lost_before = t.queue.waiting
     _detect(tcp, t, now)
-    lost = t.queue.lost - t.queue.retrans
+    lost = t.queue.waiting
     if lost > lost_before:
         t.rate.lost += lost - lost_before
         if t.cc.ca_state < Ca.RECOVERY:

@@ -48,7 +48,8 @@ class Queue:
     high_sacked: u32    # the highest SACKed run, 0: none or unknown
     sacked: i64         # held by the peer beyond SND.UNA
     lost: i64           # taken for lost (also those sent again since)
-    retrans: i64        # sent again and on their way
+    retrans: i64        # sent again and on their way (a loss probe's too, which is not taken for lost)
+    waiting: i64        # lost, and to be sent again
 
 
 @compiled
@@ -68,7 +69,7 @@ def append(runs: Table, q: Queue, left: int, right: int, now: int) -> int:
     """left .. right - 1 was sent for the first time.  The index of a run made for it; 0 when it joined the last one."""
     if q.tail != 0:
         last = get(runs, q.tail)
-        if last.sent_at == now and last.sacked == 0 and last.lost == 0 and last.retrans == 0:
+        if last.sent_at == now and last.sacked == 0 and last.lost == 0 and last.again == 0:
             last.right = right
             return 0
     index = table.allot(runs)
@@ -161,6 +162,8 @@ def _count(q: Queue, r: Run, sign: int) -> None:
         q.lost += n
     if r.retrans:
         q.retrans += n
+    elif r.lost:
+        q.waiting += n
 
 
 @compiled
@@ -322,7 +325,7 @@ def pipe(q: Queue, outstanding: int) -> int:
 @compiled
 def first_lost(runs: Table, q: Queue) -> int:
     """The first run that is to be sent again (RFC 6675 section 4, NextSeg rule 1), or 0."""
-    if q.lost == 0:
+    if q.waiting == 0:
         return 0
     index = q.lost_from if q.lost_from != 0 else q.head
     while index != 0:

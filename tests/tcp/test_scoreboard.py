@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ class Note:
     sacked: bool = False
     lost: bool = False
     retrans: bool = False
-    again: bool = False
+    again: bool | None = False          # None: it was SACKed, which makes one run of several
 
 
 class Sender:
@@ -83,7 +84,7 @@ class Sender:
         self.told |= set(range(left, right))
         self.delivered = len(news)
         for note in news:
-            note.sacked, note.lost, note.retrans = True, False, False
+            note.sacked, note.lost, note.retrans, note.again = True, False, False, None
 
     def acknowledge(self, upto: int) -> None:
         """... with a higher number."""
@@ -95,8 +96,13 @@ class Sender:
         self.delivered = sum(not note.sacked for note in gone)
         self.una = upto
 
-    def resend(self) -> None:
-        """The first that is lost goes out again, a segment at most."""
+    def resend(self, segments: int) -> None:
+        """What is lost goes out again, first things first."""
+        for _ in range(segments):
+            self.resend_one()
+
+    def resend_one(self) -> None:
+        """... a segment at most."""
         self.now += 1
         index = runs.first_lost(self.pool, self.queue)
         lost = [i for i, note in sorted(self.notes.items()) if note.lost and not note.retrans]
@@ -106,7 +112,7 @@ class Sender:
         r = runs.get(self.pool, index)
         if runs.size(r) > MSS and not runs.split(self.pool, self.queue, index, seq.add(r.left, MSS)):
             return
-        runs.set_sent_again(self.queue, r, self.now)
+        runs.set_sent_again(self.pool, self.queue, index, self.now)
         first = (r.left - self.base) & 0xFFFF_FFFF
         assert self.tight or first == lost[0]
         for i in range(first, first + runs.size(r)):
@@ -122,7 +128,7 @@ class Sender:
                                                               seq.add(r.right, -MSS))):
             return
         r = runs.get(self.pool, self.queue.tail)
-        runs.set_sent_again(self.queue, r, self.now)
+        runs.set_sent_again(self.pool, self.queue, self.queue.tail, self.now)
         for i in range(self.nxt - runs.size(r), self.nxt):
             self.notes[i].retrans = self.notes[i].again = True
 
@@ -138,6 +144,7 @@ class Sender:
 
     def detect(self) -> None:
         """IsLost of RFC 6675 section 4, for each number by itself."""
+        again = {i: r.again for left, right, r in self.list() for i in range(left, right)}
         sack.detect(self.pool, self.queue, MSS)
         above = sequences = 0
         before = False
@@ -146,7 +153,7 @@ class Sender:
             if note.sacked:
                 above += 1
                 sequences += not before
-            elif not note.lost and not note.again and (above > 2 * MSS or sequences >= 3):
+            elif not note.lost and not again[i] and (above > 2 * MSS or sequences >= 3):
                 note.lost = True
             before = note.sacked
 
@@ -209,10 +216,33 @@ class Sender:
             for left, right, r in every:
                 for i in range(left, right):
                     assert self.notes[i] == Note(bool(r.sacked), bool(r.lost), bool(r.retrans),
-                                                 bool(r.again) if not r.sacked else self.notes[i].again), i
+                                                 None if self.notes[i].again is None else bool(r.again)), i
             assert pipe == sum((not n.sacked and not n.lost) + n.retrans for n in self.notes.values())   # SetPipe
-        for (_, _, a), (_, _, b) in zip(every, every[1:], strict=False):
+        for (_, _, a), (_, _, b) in pairwise(every):
             assert not (a.sacked and b.sacked) or self.tight, "two SACKed runs side by side are one"
+        self.check_shortcuts(every)
+
+    def check_shortcuts(self, every: list[tuple[int, int, Any]]) -> None:
+        """What is kept so that nobody need walk the whole queue."""
+        q = self.queue
+        flying, index, before = [], q.oldest, 0
+        while index:
+            r = runs.get(self.pool, index)
+            assert r.flying
+            assert r.earlier == before
+            flying.append(r)
+            before, index = index, r.later
+        assert q.newest == before
+        in_flight = [r for _, _, r in every if not r.sacked and (r.retrans or not r.lost)]
+        assert sorted(r.left for r in flying) == sorted(r.left for r in in_flight)
+        assert all(a.sent_at <= b.sent_at for a, b in pairwise(flying)), "in the order in which they were sent"
+        waiting = [left for left, _, r in every if r.lost and not r.retrans]
+        assert q.waiting == sum(right - left for left, right, r in every if left in waiting)
+        if q.lost_from:
+            start = (runs.get(self.pool, q.lost_from).left - self.base) & 0xFFFF_FFFF
+            assert not [left for left in waiting if left < start]
+        if q.high_sacked:
+            assert runs.get(self.pool, q.high_sacked).left == [r.left for _, _, r in every if r.sacked][-1]
 
 
 N = st.integers(1, 60)
@@ -222,7 +252,8 @@ STEP = st.one_of(
     st.tuples(st.just("block"), OFFSET, N), st.tuples(st.just("block"), st.integers(0, 40).map(lambda i: 10 * i),
                                                       st.sampled_from([10, 20, 30])),
     st.tuples(st.just("acknowledge"), OFFSET),
-    st.tuples(st.sampled_from(["resend", "resend", "probe", "first", "detect", "found"])),
+    st.tuples(st.just("resend"), st.integers(1, 12)),
+    st.tuples(st.sampled_from(["probe", "first", "detect", "found"])),
     st.tuples(st.just("rack"), st.sampled_from([0, 0, 10, 1000])),
     st.tuples(st.just("timeout"), st.sampled_from([0, 0, 1])))
 STEPS = st.lists(STEP, max_size=60)
