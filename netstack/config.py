@@ -95,7 +95,7 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_ecn_fallback": _flag("tcp", "tcp_ecn_fallback", "a SYN that is not answered is sent again without ECN"),
     "netstack.tcp_abe": _flag("tcp", "tcp_abe", "reduce less for a mark than for a loss (RFC 8511)"),
     "netstack.tcp_hystart": _count("tcp", "tcp_hystart",
-                                   "CUBIC leaves slow start: 1: when delay rises (RFC 9406), 2: by trains of ACKs", 0, 3),
+                                   "CUBIC ends slow start: 1: when delay rises (RFC 9406), 2: by trains of ACKs", 0, 3),
     _V4 + "tcp_keepalive_probes": _count("tcp", "tcp_keepalive_probes", "probes that end a silent connection", 1, 127),
     _V4 + "tcp_keepalive_time": _time("tcp", "tcp_keepalive_time", SECOND, "s of silence before the first", 0.001),
     _V4 + "tcp_keepalive_intvl": _time("tcp", "tcp_keepalive_intvl", SECOND, "s between them", 0.001),

@@ -171,7 +171,8 @@ class Simulation:
                  queue: int | str | None = None, mtu: int = 1500, buffer: int | None = None,
                  settings: Mapping[str, Any] | None = None, **impairments: Any) -> None:
         """`rtt`: half of it each way.  `rate`, `queue` (bytes) and the impairments (netstack.drivers.Impaired) hold
-        each way.  `buffer`: bytes of SO_SNDBUF and SO_RCVBUF of each flow; by default they grow by themselves, as far as they can.
+        each way.  `buffer`: bytes of SO_SNDBUF and SO_RCVBUF of each flow; by default
+        they grow by themselves, as far as they can.
         """
         self.seed = seed
         self.clock = Clock(seed)

@@ -1,4 +1,4 @@
-"""RFC 2018, selective acknowledgments: the examples of section 7 with their numbers, the rules of sections 4, 5 and 8."""
+"""RFC 2018, selective acknowledgments: the examples of section 7 with their numbers, the rules of 4, 5 and 8."""
 from __future__ import annotations
 
 import pytest
@@ -149,8 +149,8 @@ def test_5_1_one_block_does_not_begin_a_recovery(sender):
 
 
 def test_5_after_a_timeout_the_left_edge_is_sent(sender):
-    """ "The data sender MUST retransmit the segment at the left edge of the window ..., whether or not the SACKed bit is
-    on for that segment."  8: if it is on, the receiver has reneged, and no SACK is believed."""
+    """ "The data sender MUST retransmit the segment at the left edge of the window ..., whether or not the SACKed bit
+    is on for that segment."  8: if it is on, the receiver has reneged, and no SACK is believed."""
     link, _ = sender
     link.peer_sends(ACK, ack=1001, sack=[(2001, 3001)])
     link.peer_sends(ACK, ack=2001)                      # it should be 3001: the block is forgotten
