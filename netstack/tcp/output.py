@@ -147,7 +147,7 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
             break
         sent += n
         if pace != 0:
-            pacing.on_sent(t.pacing, n, pace, now)
+            pacing.on_sent(t.pacing, n, pace, t.rto.srtt, now)
     else:
         _after_sending(tcp, t, held, mss, now)
         return 1

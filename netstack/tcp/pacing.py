@@ -11,6 +11,7 @@ from ..machine import MS, SECOND, compiled, i64, record
 
 QUANTUM = 1 * MS
 LARGEST_BURST = 65536   # bytes
+LATEST = 10 * MS        # a delay beyond it is not made good
 
 
 @record
@@ -37,6 +38,6 @@ def burst(bytes_per_second: int, mss: int, srtt: int) -> int:
 
 
 @compiled
-def on_sent(p: Pacing, n: int, bytes_per_second: int, now: int) -> None:
-    """n bytes have left.  A sender that was late by up to a quantum may catch up."""
-    p.next_at = max(p.next_at, now - QUANTUM) + n * SECOND // bytes_per_second
+def on_sent(p: Pacing, n: int, bytes_per_second: int, srtt: int, now: int) -> None:
+    """n bytes have left.  A sender that was woken late may catch up a part of a round trip: the rate holds on average."""
+    p.next_at = max(p.next_at, now - max(QUANTUM, min(srtt // 4, LATEST))) + n * SECOND // bytes_per_second

@@ -234,7 +234,7 @@ def test_pace():
     p = pacing.Pacing.new()
     now = SECOND
     for _ in range(10):
-        pacing.on_sent(p, 1000, 1_000_000, now)         # 1 ms each
+        pacing.on_sent(p, 1000, 1_000_000, 0, now)      # 1 ms each
     assert SECOND + 9 * MS <= p.next_at <= SECOND + 10 * MS
     assert pacing.rate(p, 500) == 500
     p.most = 100
