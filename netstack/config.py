@@ -69,6 +69,7 @@ SETTINGS: dict[str, Setting] = {
     "netstack.arp_announcements": _count("net", "arp_announcements", "announcements of a new IPv4 address", 0, 255),
     _V4 + "tcp_syn_retries": _count("tcp", "tcp_syn_retries", "SYNs sent again before connect gives up", 1, 127),
     _V4 + "tcp_synack_retries": _count("tcp", "tcp_synack_retries", "answers to a SYN sent again", 0, 255),
+    _V4 + "tcp_retries1": _count("tcp", "tcp_retries1", "retransmissions before the path's MTU is doubted", 0, 255),
     _V4 + "tcp_retries2": _count("tcp", "tcp_retries2", "retransmissions before a connection is given up", 0, 255),
     _V4 + "tcp_orphan_retries": _count("tcp", "tcp_orphan_retries", "... when no application has it", 0, 255),
     _V4 + "tcp_max_syn_backlog": _count("tcp", "tcp_max_syn_backlog", "half-open connections of one listener", 1),
@@ -96,6 +97,16 @@ SETTINGS: dict[str, Setting] = {
     "netstack.tcp_abe": _flag("tcp", "tcp_abe", "reduce less for a mark than for a loss (RFC 8511)"),
     "netstack.tcp_hystart": _count("tcp", "tcp_hystart",
                                    "CUBIC ends slow start: 1: when delay rises (RFC 9406), 2: by trains of ACKs", 0, 3),
+    _V4 + "tcp_mtu_probing": _count("tcp", "tcp_mtu_probing", "find the path's MTU by probes: 0 never, 1 after a black "
+                                    "hole, 2 always", 0, 2),
+    _V4 + "tcp_base_mss": _count("tcp", "tcp_base_mss", "segment size that the search begins with, bytes", 48, 65535),
+    _V4 + "tcp_min_snd_mss": _count("tcp", "tcp_min_snd_mss", "segment size that a peer may force on us at least, "
+                                    "bytes", 48, 65535),
+    _V4 + "tcp_mtu_probe_floor": _count("tcp", "tcp_mtu_probe_floor", "segment size that black holes lead to at least, "
+                                        "bytes", 48, 65535),
+    _V4 + "tcp_probe_threshold": _count("tcp", "tcp_probe_threshold", "bytes: a search that is so close is over", 1,
+                                        65535),
+    _V4 + "tcp_probe_interval": _time("tcp", "tcp_probe_interval", SECOND, "s until it begins anew"),
     _V4 + "tcp_keepalive_probes": _count("tcp", "tcp_keepalive_probes", "probes that end a silent connection", 1, 127),
     _V4 + "tcp_keepalive_time": _time("tcp", "tcp_keepalive_time", SECOND, "s of silence before the first", 0.001),
     _V4 + "tcp_keepalive_intvl": _time("tcp", "tcp_keepalive_intvl", SECOND, "s between them", 0.001),

@@ -27,7 +27,7 @@ from .ip import address as addresses
 from .ip import route
 from .machine import addressof, at, compiled, invoke6, offsetof, ring, store64, store_release
 from .machine import lock as mutex
-from .tcp import calls, demux, receive
+from .tcp import calls, demux, info, receive
 from .tcp import listen as listening
 from .tcp.tcb import State, Tcb, notify
 from .world import World
@@ -564,6 +564,42 @@ def get_option(world: int, h: int, option: int) -> int:
 
 
 @compiled
+def tcp_info(world: int, h: int, address: int, n: int) -> int:
+    """TCP_INFO: write struct tcp_info (tcp/info.py) to `address`, where there is room for n bytes.  Its size."""
+    w = at(World, world)
+    ep = handles.endpoint_of(w, h)
+    result = _checked(w, h, ep)
+    if result < 0:
+        return result
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    if n < info.SIZE:
+        return -EINVAL
+    drive.lock(w)
+    info.fill(w.tcp, handles.connection(w, ep.index), address, drive.time(w))
+    drive.unlock(w)
+    return info.SIZE
+
+
+@compiled
+def bbr_info(world: int, h: int, address: int, n: int) -> int:
+    """TCP_CC_INFO of a connection that has BBR: write struct tcp_bbr_info to `address`.  Its size."""
+    w = at(World, world)
+    ep = handles.endpoint_of(w, h)
+    result = _checked(w, h, ep)
+    if result < 0:
+        return result
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    if n < info.BBR_SIZE:
+        return -EINVAL
+    drive.lock(w)
+    info.fill_bbr(handles.connection(w, ep.index), address)
+    drive.unlock(w)
+    return info.BBR_SIZE
+
+
+@compiled
 def set_option(world: int, h: int, option: int, value: int) -> int:
     """setsockopt(2) of an integer: see options.put."""
     w = at(World, world)
@@ -742,9 +778,9 @@ def unlock(world: int) -> int:
 
 ENTRIES = {
     open: 3, bind: 5, listen: 3, connect: 6, accept: 2, send: 5, send_all: 6, recv: 5, available: 2, ioctl: 3,
-    sendto: 9, recvfrom: 6, poll: 2, wait: 4, shutdown: 3, close: 2, get_option: 3, set_option: 4, local: 3, peer: 3,
-    state: 2, attach_fd: 4, turn: 2, next_deadline: 1, run: 3, has_frames: 1, background: 1, stop: 1, lock: 1,
-    unlock: 1,
+    sendto: 9, recvfrom: 6, poll: 2, wait: 4, shutdown: 3, close: 2, get_option: 3, set_option: 4,
+    tcp_info: 4, bbr_info: 4, local: 3, peer: 3, state: 2, attach_fd: 4, turn: 2, next_deadline: 1, run: 3,
+    has_frames: 1, background: 1, stop: 1, lock: 1, unlock: 1,
 }
 """Every entry point and how many integers it takes: what `netstack warm` compiles."""
 

@@ -11,7 +11,7 @@ from .endpoint import Endpoint
 from .errors import EINVAL, ENODEV, ENOPROTOOPT
 from .ip import route
 from .machine import MS, SECOND, compiled
-from .tcp import congestion, defer, receive, recovery, space, tcb, window
+from .tcp import congestion, defer, mtu_probe, path, receive, recovery, space, tcb, window
 from .tcp.ecn import CODEPOINT
 from .tcp.space import MIN_RCVBUF, MIN_SNDBUF
 from .tcp.tcb import State, Tcb
@@ -221,8 +221,9 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         if value != 0 and not 88 <= value <= 32767:
             return -EINVAL
         t.user_mss = value
-        if value != 0 and t.pmtu_mss != 0:
-            t.pmtu_mss = min(t.pmtu_mss, value)
+        if t.pmtu_mss != 0:
+            mtu_probe.limit(t.mtu, path.probed(t))
+            path.set_mss(t)
     elif option == TCP_KEEPIDLE or option == TCP_KEEPINTVL:
         if not 1 <= value <= MAX_KEEP:
             return -EINVAL

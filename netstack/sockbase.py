@@ -12,7 +12,7 @@ from operator import index as to_int
 from typing import TYPE_CHECKING, Any
 
 from . import clock as virtual
-from . import entry, sockopt
+from . import entry, sockopt, tcpinfo
 from .description import Description
 from .endpoint import POLLIN, Kind
 
@@ -208,6 +208,15 @@ class Base:
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
         """Read an option: an int, or with buflen so many bytes of the C type."""
         return sockopt.get_option(self, level, optname, buflen)
+
+    def info(self) -> dict[str, int]:
+        """TCP_INFO by Linux's names without "tcpi_" (tcp/info.py says what each means): info()["rtt"] is in us.
+
+        Raises OSError (ENOPROTOOPT) for sockets that are not TCP's.
+        """
+        raw = sockopt.get_option(self, real.IPPROTO_TCP, tcpinfo.TCP_INFO, tcpinfo.SIZE)
+        assert isinstance(raw, bytes)
+        return tcpinfo.unpack(raw)
 
 
 _FAMILIES = {AF_INET: real.AddressFamily(AF_INET), AF_INET6: real.AddressFamily(AF_INET6)}

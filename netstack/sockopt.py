@@ -5,8 +5,10 @@ not in the table is ENOPROTOOPT: nothing is accepted and then ignored.
 """
 from __future__ import annotations
 
+import ctypes
 import socket as real
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from errno import EINVAL, ENODEV, ENOENT, ENOPROTOOPT
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import entry
 from .endpoint import Kind
-from .tcp import algorithms
+from .tcp import algorithms, info
+from .tcpinfo import TCP_INFO
 
 if TYPE_CHECKING:
     from .sockbase import Base
@@ -30,6 +33,7 @@ TCP_CONGESTION = 13
 IP_MTU = 14
 IP_MTU_DISCOVER = 10
 TCP_WINDOW_CLAMP = 10
+TCP_CC_INFO = 26
 TCP_USER_TIMEOUT = 18
 TCP_NOTSENT_LOWAT = 25
 IPV6_MTU_DISCOVER = 23
@@ -45,6 +49,7 @@ class Form(Enum):
     TIMEVAL = "struct timeval; kept here, for calls that block"
     DEVICE = "the name of an interface"
     ALGORITHM = "the name of a congestion control"
+    STRUCT = "a struct that describes the connection"
     FAMILY = "the socket's family"
     TYPE = "the socket's type"
     PROTOCOL = "the socket's protocol"
@@ -103,6 +108,10 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_STREAM, TCP_NOTSENT_LOWAT): Option(Form.INT, "bytes not yet sent that make it unwritable; 0: the stack's",
                                          kinds=_TCP),
     (_STREAM, TCP_CONGESTION): Option(Form.ALGORITHM, "congestion control: cubic, reno or bbr", kinds=_TCP),
+    (_STREAM, TCP_INFO): Option(Form.STRUCT, "struct tcp_info: what the connection is doing", writable=False,
+                                kinds=_TCP),
+    (_STREAM, TCP_CC_INFO): Option(Form.STRUCT, "struct tcp_bbr_info; nothing for other algorithms", writable=False,
+                                   kinds=_TCP),
     (_IP, real.IP_TTL): Option(Form.INT, "time to live; -1: the stack's default", narrow=True),
     (_IP, real.IP_TOS): Option(Form.INT, "type of service", narrow=True),
     (_IP, IP_MTU): Option(Form.INT, "MTU of the path, once connected", writable=False, narrow=True),
@@ -237,6 +246,11 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         return _result(sock._stack.if_indextoname(index).encode() + b"\0" if index else b"", buflen)
     if form is Form.ALGORITHM:
         return _result(algorithms.names()[_engine_get(sock, level, name)].encode().ljust(_NAME, b"\0"), buflen)
+    if form is Form.STRUCT and name == TCP_INFO:
+        return _result(_structure(sock, entry.tcp_info, info.SIZE), buflen)
+    if form is Form.STRUCT:
+        bbr = algorithms.names()[_engine_get(sock, level, TCP_CONGESTION)] == "bbr"
+        return _result(_structure(sock, entry.bbr_info, info.BBR_SIZE) if bbr else b"", buflen)
     if form is Form.TYPE:
         value = int(sock.type)
     elif form is Form.FAMILY:
@@ -246,6 +260,14 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
     else:
         value = _engine_get(sock, level, name)
     return value if buflen == 0 else _int.pack(value)[:buflen]
+
+
+def _structure(sock: Base, read: Callable[..., int], size: int) -> bytes:
+    buffer = ctypes.create_string_buffer(size)
+    r = read(sock._world, sock._handle, ctypes.addressof(buffer), size)
+    if r < 0:
+        raise sock._error(r)
+    return buffer.raw
 
 
 def _result(value: bytes, buflen: int) -> int | bytes:

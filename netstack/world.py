@@ -195,7 +195,14 @@ def tcp_defaults(s: TcpSettings) -> None:
     """Linux's defaults, where Linux has the setting."""
     s.tcp_syn_retries = 6
     s.tcp_synack_retries = 5
+    s.tcp_retries1 = 3
     s.tcp_retries2 = 15
+    s.tcp_mtu_probing = 1
+    s.tcp_base_mss = 1024
+    s.tcp_min_snd_mss = 48
+    s.tcp_mtu_probe_floor = 48
+    s.tcp_probe_threshold = 8
+    s.tcp_probe_interval = 600 * SECOND
     s.tcp_orphan_retries = 8
     s.tcp_max_syn_backlog = 4096
     s.somaxconn = 4096

@@ -77,6 +77,13 @@ def lookup(net: Net, hi: int, lo: int, now: int) -> int:
 
 
 @compiled
+def expires(net: Net, hi: int, lo: int, now: int) -> int:
+    """When what was learned for a destination is forgotten, ns; 0: nothing was."""
+    index = find(net, hi, lo, now)
+    return entry(net, index).expires if index != 0 else 0
+
+
+@compiled
 def must_fragment(net: Net, hi: int, lo: int, now: int) -> bool:
     """Whether packets to a destination must go without DF, since the path takes less than LEAST_DF."""
     index = find(net, hi, lo, now)

@@ -8,7 +8,24 @@ decided in `recovery.py`.
 from __future__ import annotations
 
 from ..machine import compiled, ring
-from . import acked, congestion, ecn, rack, rate, recovery, rto, runs, sack, seq, stats, timestamps, tlp, undo
+from . import (
+    acked,
+    congestion,
+    ecn,
+    mtu_probe,
+    path,
+    rack,
+    rate,
+    recovery,
+    rto,
+    runs,
+    sack,
+    seq,
+    stats,
+    timestamps,
+    tlp,
+    undo,
+)
 from .congestion import Ca
 from .header import FIN, SYN, Segment
 from .tcb import Tcb, Tcp, arm, mark_due, notify
@@ -41,6 +58,8 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         if t.tlp.active and tlp.on_ack(t.tlp, seg.ack, una, a.dsack == 1, a.duplicate == 1 and seg.sack_count == 0):
             recovery.on_probe_repair(tcp, t, now)
         recovery.on_ack(tcp, t, now)
+        if t.cc.ca_state != Ca.LOSS:
+            stats.on_rto_over(t.stats, now)
         if a.advanced:
             _restart_timer(tcp, t, now)
         mark_due(tcp, t)
@@ -98,6 +117,7 @@ def _take_block(tcp: Tcp, t: Tcb, left: int, right: int, now: int) -> None:
         acked.on_delivered(a, t.rate, t.cc.sample, t.rack, r, r.right, _echoes_original(t, a.tsecr, r.again, r.sent_at),
                            t.rto.min_rtt, now)
         a.sacked = 1
+        t.stats.delivered += stats.segments(runs.size(r), t.cc.mss)
         runs.set_sacked(tcp.runs, t.queue, index)
         index = runs.join_sacked(tcp.runs, t.queue, index)
         index = sack.next_part(tcp.runs, t.queue, runs.get(tcp.runs, index).next, left, right)
@@ -130,6 +150,8 @@ def _new_data(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         ring.set_head(t.snd, t.snd.head + data)
         t.stats.bytes_acked += data
         notify(tcp, t)
+    if t.mtu.size != 0 and mtu_probe.on_ack(t.mtu, seg.ack, now):
+        path.set_mss(t)
     t.retransmits = 0
     t.progress = 1
     t.ep.soft_error = 0
@@ -148,6 +170,7 @@ def _leave_queue(tcp: Tcp, t: Tcb, upto: int, now: int) -> None:
         whole = seq.leq(r.right, upto)
         end = r.right if whole else upto
         if r.sacked == 0:
+            t.stats.delivered += stats.segments(seq.diff(end, r.left), t.cc.mss)
             acked.on_delivered(a, t.rate, t.cc.sample, t.rack, r, end, _echoes_original(t, a.tsecr, r.again, r.sent_at),
                                t.rto.min_rtt, now)
         if not whole:
@@ -178,7 +201,9 @@ def _restart_timer(tcp: Tcp, t: Tcb, now: int) -> None:
         c.retransmit = 0
         c.user = 0
         c.reorder = 0
-        stats.set_busy(t.stats, False, now)
+        if ring.used(t.snd) == 0:
+            stats.set_busy(t.stats, False, now)
+            stats.set_sndbuf_limited(t.stats, False, now)
         return
     c.retransmit = now + rto.timeout(t.rto)
     arm(tcp, t, c.retransmit)
@@ -226,6 +251,10 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     if t.rto.syn_at != 0 and not t.syn_retransmitted:
         rto.on_rtt(t.rto, now - t.rto.syn_at, t.rto.syn_at, now)
     rto.on_established(t.rto, t.syn_retransmitted == 1)
+    path.begin(tcp, t, now)
+    t.stats.begun = now
+    t.stats.delivered = 1                                       # the SYN
+    stats.on_rto_over(t.stats, now)
     t.snd_una = seg.ack
     t.snd_nxt = seg.ack
     t.snd_max = seg.ack

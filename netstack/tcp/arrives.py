@@ -24,6 +24,7 @@ from . import (
     recovery,
     seq,
     space,
+    stats,
     timestamps,
     urgent,
     window,
@@ -47,6 +48,7 @@ def segment_arrives(tcp: Tcp, net: Net, seg: Segment, now: int) -> int:
             return _closed(seg)
         return _listen(tcp, net, get(tcp, index), seg, now)
     t = get(tcp, index)
+    stats.on_segment(t.stats, seg.data_len)
     if t.state == State.SYN_SENT:
         return _syn_sent(tcp, t, seg, now)
     if t.state == State.TIME_WAIT and _is_new_connection(tcp, t, seg):

@@ -168,6 +168,12 @@ def pacing_gain(s: Bbr) -> int:
 
 
 @compiled
+def cwnd_gain(s: Bbr) -> int:
+    """BBR.cwnd_gain, percent."""
+    return HIGH_GAIN if s.mode == Mode.STARTUP or s.mode == Mode.DRAIN else CWND_GAIN
+
+
+@compiled
 def _update_cycle(s: Bbr, c: Congestion, now: int) -> None:
     """BBRCheckCyclePhase (4.3.4.3)."""
     if s.mode != Mode.PROBE_BW:
@@ -256,7 +262,7 @@ def _set_cwnd(s: Bbr, c: Congestion) -> None:
     """BBRSetCwnd (4.2.3.6)."""
     if s.in_recovery and c.sample.lost > 0:
         c.cwnd = max(c.cwnd - c.sample.lost, c.mss)
-    gain = HIGH_GAIN if s.mode == Mode.STARTUP or s.mode == Mode.DRAIN else CWND_GAIN
+    gain = cwnd_gain(s)
     quantum = pacing.burst(c.pacing_rate, c.mss, s.rtprop)
     target = bdp(s, gain) + 3 * quantum + (s.extra if s.filled_pipe else 0)
     if s.rtprop == 0 or bandwidth(s) == 0:

@@ -23,7 +23,6 @@ HEADER_LEN = 20
 MAX_HEADER_LEN = 60
 DEFAULT_MSS = 536           # (3.7.1) when the peer sends no MSS option, IPv4
 DEFAULT_MSS6 = 1220         # ... IPv6
-MIN_MSS = 48                # an MSS below this is not believed (Linux: TCP_MIN_SND_MSS)
 MAX_WSCALE = 14             # RFC 7323 2.3
 
 END, NOP, MSS, WSCALE, SACK_PERMITTED, SACK, TIMESTAMP = 0, 1, 2, 3, 4, 5, 8     # option kinds

@@ -28,11 +28,11 @@ def error_arrives(tcp: Tcp, net: Net, e: IcmpError, now: int) -> int:
     if not seq.between(t.snd_una, s, t.snd_max):                        # (RFC 5927 4.1)
         return Drop.TCP_UNACCEPTABLE
     if e.mtu != 0:
-        if e.mtu >= t.pmtu_mss + path.headers(is_v4(e.dst_hi, e.dst_lo)):
+        if e.mtu >= max(t.pmtu_mss, t.mtu.size) + path.headers(is_v4(e.dst_hi, e.dst_lo)):
             return Drop.ICMP_IGNORED                                    # (RFC 5927 7.2) nothing so large was sent
         pmtu.learn(net, e.dst_hi, e.dst_lo, e.mtu, now)                 # for the connections to come
         mtu = pmtu.lookup(net, e.dst_hi, e.dst_lo, now)
-        if path.shrink(t, mtu if mtu != 0 else e.mtu) and t.state not in (State.SYN_SENT, State.SYN_RECEIVED):
+        if path.shrink(net, t, mtu if mtu != 0 else e.mtu, now) and t.state not in (State.SYN_SENT, State.SYN_RECEIVED):
             recovery.resend(tcp, t)                                     # (RFC 1191 6.4) what was too large, again
         mark_due(tcp, t)
         return Drop.NONE

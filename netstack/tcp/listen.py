@@ -12,7 +12,7 @@ from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
 from ..machine import addressof, compiled, copy, sizeof, table
 from . import cookies, demux, ecn, isn, path, rto, seq, space, window
-from .header import ACK, MAX_WSCALE, MIN_MSS, Segment, default_mss
+from .header import ACK, MAX_WSCALE, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
 SPACE_SIZE = sizeof(space.Space)
@@ -56,7 +56,7 @@ def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     s = tcp.settings
     t.snd_mss = default_mss(is_v4(t.ep.remote_hi, t.ep.remote_lo))
     if seg.has_mss:
-        t.snd_mss = max(seg.mss, MIN_MSS)
+        t.snd_mss = max(seg.mss, s.tcp_min_snd_mss)
     t.sack_ok = 1 if seg.sack_permitted and s.tcp_sack else 0
     t.ts.ok = 1 if seg.has_ts and s.tcp_timestamps else 0
     if t.ts.ok:

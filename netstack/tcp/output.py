@@ -16,6 +16,7 @@ from ..machine import addressof, compiled, put16, ring, sum16
 from . import (
     cwv,
     ecn,
+    mtu_probe,
     pacing,
     path,
     quickack,
@@ -123,6 +124,9 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     held = ring.used(t.snd)                             # bytes from SND.UNA on; the FIN comes after them
     if held == 0 and (t.fin == 0 or (t.fin_sent and t.snd_una == t.snd_max)):
         return 0
+    stats.set_busy(t.stats, True, now)
+    if t.mtu.expires != 0 and t.mtu.expires <= now:
+        path.refresh(net, t, now)
     path_mss = t.pmtu_mss
     mss = segment_size(t)
     if t.sack_ok:
@@ -139,7 +143,9 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
             t.clocks.pace = t.pacing.next_at
             arm(tcp, t, t.clocks.pace)
             break
-        n = _send_one(tcp, net, t, held, mss, now)
+        n = _send_mtu_probe(tcp, net, t, held, mss, now) if t.mtu.enabled else 0
+        if n == 0:
+            n = _send_one(tcp, net, t, held, mss, now)
         if t.pmtu_mss < path_mss:                       # the last one was too large for the path, as `_finish` was told
             recovery.resend(tcp, t)
             return 1
@@ -175,6 +181,26 @@ def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> int:
     n = max(n, 0)
     _send_text(tcp, net, t, n, left, fin, mss, now)
     return n + (1 if fin else 0)
+
+
+@compiled
+def _send_mtu_probe(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> int:
+    """A segment of new text that is larger than the others (RFC 4821 7.3, 7.4), when all is quiet.  Its size, or 0."""
+    s = tcp.settings
+    m = t.mtu
+    if t.cc.ca_state != Ca.OPEN or t.queue.sacked != 0 or t.ep.pmtudisc == 0 or receive.sack_len(t, 40) != 0:
+        return 0
+    if mtu_probe.is_over(m, s.tcp_probe_threshold, s.tcp_probe_interval, now):
+        mtu_probe.restart(m, path.probed(t), now)
+    size = mtu_probe.next_size(m, s.tcp_probe_threshold)
+    n = size - (timestamps.OPTION_LEN if t.ts.ok else 0)        # its text
+    offset = seq.diff(t.snd_nxt, t.snd_una)
+    if n <= mss or not mtu_probe.can_probe(n, mss, held - offset, t.snd_wnd - offset, t.cc.cwnd, recovery.pipe(t)):
+        return 0
+    mtu_probe.on_sent(m, size, t.snd_nxt, seq.add(t.snd_nxt, n))
+    tcp.counters.mtu_probes += 1
+    _send_text(tcp, net, t, n, held - offset, False, mss, now)
+    return n
 
 
 @compiled
@@ -226,8 +252,6 @@ def _remember(tcp: Tcp, t: Tcb, end: int, now: int) -> None:
     index = runs.append(tcp.runs, t.queue, t.snd_nxt, end, now)
     if index != 0:
         rate.on_sent(t.rate, runs.get(tcp.runs, index), idle, now)
-    if idle:
-        stats.set_busy(t.stats, True, now)
 
 
 @compiled
@@ -323,7 +347,10 @@ def _after_sending(tcp: Tcp, t: Tcb, held: int, mss: int, now: int) -> None:
     t.cc.limited = 1 if (left > 0 and cwnd - pipe < mss) or (cwnd < t.cc.ssthresh and 2 * pipe >= cwnd) else 0
     if t.cc.holds_back or (left <= 0 and pipe + mss <= cwnd and t.queue.waiting == 0):
         rate.on_app_limited(t.rate, pipe)
-    stats.set_rwnd_limited(t.stats, left > 0 and t.snd_wnd - offset < min(left, mss), now)
+    usable = t.snd_wnd - offset
+    stats.set_rwnd_limited(t.stats, left > 0 and usable < min(left, mss), now)
+    full = held + mss > t.space.sndbuf
+    stats.set_sndbuf_limited(t.stats, left <= 0 and full and usable >= mss and pipe + mss <= cwnd, now)
     if t.clocks.probe == 0:
         arm_probe(tcp, t, now)
     if left > 0 and offset == 0 and t.clocks.persist == 0 and t.clocks.retransmit == 0:
@@ -421,7 +448,7 @@ def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n
         t.stats.bytes_sent += n
         t.stats.last_data_sent = now
     if ip_output.submit(net, p, now) == -EMSGSIZE:      # the path is smaller now: somebody else was told (RFC 1191 6.4)
-        path.shrink(t, net.chosen.mtu)
+        path.shrink(net, t, net.chosen.mtu, now)
 
 
 @compiled

@@ -20,6 +20,8 @@ class Rate:
     first_sent_at: i64      # C.first_sent_time: start of the flight that the newest sample ended, ns
     lost: i64               # bytes taken for lost, all in all
     app_limited: i64        # C.app_limited: up to this `delivered`, samples are the application's doing; 0: none
+    best: i64               # for people: the last sample that was not the application's doing, or was faster; bytes/s
+    best_app_limited: u8    # ... and yet was its doing
 
 
 @record
@@ -83,6 +85,10 @@ def finish(c: Rate, s: Sample, min_rtt: int) -> None:
     if s.interval <= 0 or (min_rtt > 0 and s.interval < min_rtt):
         return                                              # too short to be true
     s.delivered = c.delivered - s.prior_delivered
+    value = per_second(s)
+    if s.app_limited == 0 or value >= c.best:               # as Linux keeps it
+        c.best = value
+        c.best_app_limited = s.app_limited
 
 
 @compiled

@@ -103,6 +103,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         if n >= FAIR_SIZE:
             space.grow_window(t.space, n, ring.used(t.rcv), window.receive_mss(t))
         tcp.counters.out_of_order += 1
+        t.stats.out_of_order += 1
         t.ack_now = 1                                                   # (RFC 5681 4.2) at once: a duplicate ACK
         return Drop.NONE
     ring.place(t.rcv, position, seg.data, n)
@@ -114,6 +115,8 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     gained = seq.diff(nxt, t.rcv_nxt)
     t.rcv_nxt = nxt
     ring.set_tail(t.rcv, t.rcv.tail + gained)
+    t.stats.bytes_received += gained
+    t.stats.last_data_received = now
     notify(tcp, t)
     _learn(tcp, t, seg, n, now)
     _acknowledge(tcp, t, gained, now)

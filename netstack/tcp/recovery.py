@@ -8,7 +8,7 @@ names them (`Ca`).  Each ACK goes through `on_ack`; the retransmission timer thr
 from __future__ import annotations
 
 from ..machine import compiled, ring
-from . import congestion, ecn, frto, newreno, prr, rack, runs, sack, seq, timestamps, undo
+from . import congestion, ecn, frto, mtu_probe, newreno, prr, rack, runs, sack, seq, timestamps, undo
 from .congestion import Algorithm, Ca, Cause
 from .frto import Step, Verdict
 from .tcb import Tcb, Tcp, arm, mark_due
@@ -76,7 +76,7 @@ def on_ack(tcp: Tcp, t: Tcb, now: int) -> None:
     if lost > lost_before:
         t.rate.lost += lost - lost_before
         c.sample.lost = lost - lost_before
-    if lost > 0 and c.ca_state < Ca.RECOVERY:
+    if lost > 0 and c.ca_state < Ca.RECOVERY and not _is_probe(tcp, t, lost, now):
         _begin(tcp, t, now)
     if c.ca_state <= Ca.DISORDER:
         c.ca_state = Ca.DISORDER if t.queue.sacked != 0 or r.held != 0 else Ca.OPEN
@@ -148,7 +148,7 @@ def on_reorder_timer(tcp: Tcp, t: Tcb, now: int) -> None:
     lost = t.queue.waiting
     if lost > lost_before:
         t.rate.lost += lost - lost_before
-        if t.cc.ca_state < Ca.RECOVERY:
+        if t.cc.ca_state < Ca.RECOVERY and not _is_probe(tcp, t, lost, now):
             _begin(tcp, t, now)
             if not algorithm(tcp, t).full:
                 t.cc.pipe = pipe(t)
@@ -171,6 +171,38 @@ def _begin(tcp: Tcp, t: Tcb, now: int) -> None:
     t.recovery.after_rto = 0
     t.recovery.first = 1
     t.tlp.active = 0
+
+
+@compiled
+def _is_probe(tcp: Tcp, t: Tcb, lost: int, now: int) -> bool:
+    """Whether what is lost is a probe of the path's MTU: then it goes again in pieces, and the window stays
+    (RFC 4821 7.6.2)."""
+    if not mtu_probe.is_lost_alone(t.mtu, t.snd_una, lost):
+        mtu_probe.give_up(t.mtu)
+        return False
+    index = t.queue.head
+    while index != 0:                                           # all of it: duplicate ACKs told of one segment's worth
+        r = runs.get(tcp.runs, index)
+        if seq.geq(r.left, t.mtu.right) or (
+                seq.gt(r.right, t.mtu.right) and not runs.split(tcp.runs, t.queue, index, t.mtu.right)):
+            break
+        if r.lost == 0:
+            runs.set_lost(tcp.runs, t.queue, index)
+        index = r.next
+    mtu_probe.on_lost(t.mtu, now)
+    tcp.counters.mtu_probes_lost += 1
+    _repair(t)
+    return True
+
+
+@compiled
+def _repair(t: Tcb) -> None:
+    """What is lost goes again, for another reason than congestion."""
+    t.cc.ca_state = Ca.LOSS
+    t.recovery.high = t.snd_nxt
+    t.recovery.frto = Step.NONE
+    t.recovery.held = 0
+    t.undo.active = 0
 
 
 @compiled
@@ -262,6 +294,7 @@ def on_rto(tcp: Tcp, t: Tcb, now: int) -> None:
         undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
     t.rate.lost += runs.all_lost(tcp.runs, t.queue, 1 if renege else 0)
     r.frto = Step.FIRST if tcp.settings.tcp_frto and fresh and not renege and t.retransmits == 1 else Step.NONE
+    mtu_probe.give_up(t.mtu)
     r.high = t.snd_nxt
     r.after_rto = 1
     r.dupacks = 0
@@ -311,8 +344,5 @@ def resend(tcp: Tcp, t: Tcb) -> None:
     if t.queue.head == 0:
         return
     runs.all_lost(tcp.runs, t.queue, 0)
-    t.cc.ca_state = Ca.LOSS
-    t.recovery.high = t.snd_nxt
-    t.recovery.frto = Step.NONE
-    t.recovery.held = 0
-    t.undo.active = 0
+    mtu_probe.give_up(t.mtu)
+    _repair(t)

@@ -11,7 +11,7 @@ from ..ip.address import is_link_local, is_v4
 from ..ip.net import SCRATCH_TRANSPORT, Net
 from ..machine import MS, addressof, compiled, put16, sum16
 from . import cookies, demux, ecn, isn, path, seq, space
-from .header import ACK, HEADER_LEN, MIN_MSS, SYN, Segment, default_mss, emit, emit_syn_options
+from .header import ACK, HEADER_LEN, SYN, Segment, default_mss, emit, emit_syn_options
 from .space import MAX_UNSCALED
 from .tcb import Tcp, get
 from .timestamps import OPTION_LEN
@@ -31,7 +31,7 @@ def send_cookie(tcp: Tcp, net: Net, seg: Segment, now: int) -> None:
         return
     v4 = is_v4(seg.src_hi, seg.src_lo)
     s = tcp.settings
-    mss = max(seg.mss, MIN_MSS) if seg.has_mss else default_mss(v4)
+    mss = max(seg.mss, s.tcp_min_snd_mss) if seg.has_mss else default_mss(v4)
     ports = (seg.dst_port << 16) | seg.src_port
     iss = cookies.make(tcp.key, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo, ports, seg.seq,
                        cookies.size_number(mss, v4), now)

@@ -30,7 +30,7 @@ from ..machine.random import Key, Rng
 from ..machine.ring import Ring
 from ..machine.table import Table
 from ..machine.timers import Timers
-from . import runs
+from . import runs, stats
 from .acked import Acked
 from .challenge import Challenge, Challenges
 from .congestion import Algorithm, Congestion
@@ -40,6 +40,7 @@ from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
 from .header import Segment
+from .mtu_probe import MtuProbe
 from .newreno import Recovery
 from .pacing import Pacing
 from .prr import Prr
@@ -208,6 +209,7 @@ class Tcb:
     tlp: Tlp
     rate: Rate
     pacing: Pacing
+    mtu: MtuProbe
     stats: Stats
     keepalive: Keepalive
     challenge: Challenge
@@ -228,7 +230,13 @@ class TcpSettings:
 
     tcp_syn_retries: i32
     tcp_synack_retries: i32
+    tcp_retries1: i32
     tcp_retries2: i32
+    tcp_mtu_probing: i32        # mtu_probe.OFF ...
+    tcp_base_mss: i32           # where the search begins, bytes
+    tcp_min_snd_mss: i32
+    tcp_mtu_probe_floor: i32    # where it ends below
+    tcp_probe_threshold: i32    # bytes: a search that is so close is over
     tcp_orphan_retries: i32
     tcp_max_syn_backlog: i32
     somaxconn: i32
@@ -260,6 +268,7 @@ class TcpSettings:
     tcp_keepalive_intvl: i64
     tcp_fin_timeout: i64        # orphaned FIN-WAIT-2
     tcp_time_wait: i64          # 2 MSL
+    tcp_probe_interval: i64     # until the next search
     tcp_delack: i64             # delayed ACK (Linux: TCP_DELACK_MIN)
     tcp_rmem_min: i64           # tcp_rmem: receive buffer, bytes
     tcp_rmem: i64               # ... where it begins
@@ -316,6 +325,9 @@ class TcpCounters:
     spurious_rtos: i64
     sack_reneging: i64
     delivered_ce: i64           # packets of ours that came with CE
+    mtu_probes: i64
+    mtu_probes_lost: i64
+    mtu_black_holes: i64
 
 
 @record
@@ -459,6 +471,7 @@ def fail(tcp: Tcp, t: Tcb, errno: int) -> None:
     if t.state != State.CLOSED:
         enter(tcp, t, State.CLOSED)
     runs.clear(tcp.runs, t.queue)
+    stats.stop(t.stats, tcp.now)
     c = t.clocks
     c.retransmit = 0
     c.probe = 0

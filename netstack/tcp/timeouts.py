@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import compiled, timers
-from . import defer, listen, quickack, recovery, rto
+from . import defer, listen, path, quickack, recovery, rto, stats, tcb
 from .calls import abort
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
@@ -112,8 +112,11 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
     if t.retransmits >= _limit(tcp, t):
         _give_up(tcp, t)
         return
+    if t.retransmits >= tcp.settings.tcp_retries1 and tcb.is_synchronized(t):
+        path.on_black_hole(tcp, t, now)
     t.retransmits += 1
     tcp.counters.timeouts += 1
+    stats.on_rto(t.stats, t.retransmits == 1, now)
     rto.on_expired(t.rto)                                   # (5.5)
     mark_due(tcp, t)
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:

@@ -5,31 +5,12 @@ linux/tcp.h.  A shorter structure has fewer fields: names that are not there are
 from __future__ import annotations
 
 import ast
-import struct
 import traceback
 
+from ... import tcpinfo
 from .script import Code, Mismatch, ScriptError, Unsupported
 
-TCP_INFO = 11
 LENGTH = 512
-
-_BYTES = ("state", "ca_state", "retransmits", "probes", "backoff", "options")
-_FIELDS: tuple[tuple[str, str], ...] = (
-    *((name, "I") for name in (
-        "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent",
-        "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh",
-        "snd_cwnd", "advmss", "reordering", "rcv_rtt", "rcv_space", "total_retrans")),
-    *((name, "Q") for name in ("pacing_rate", "max_pacing_rate", "bytes_acked", "bytes_received")),
-    *((name, "I") for name in ("segs_out", "segs_in", "notsent_bytes", "min_rtt", "data_segs_in", "data_segs_out")),
-    *((name, "Q") for name in ("delivery_rate", "busy_time", "rwnd_limited", "sndbuf_limited")),
-    *((name, "I") for name in ("delivered", "delivered_ce")),
-    *((name, "Q") for name in ("bytes_sent", "bytes_retrans")),
-    *((name, "I") for name in ("dsack_dups", "reord_seen", "rcv_ooopack", "snd_wnd", "rcv_wnd", "rehash")),
-    *((name, "H") for name in ("total_rto", "total_rto_recoveries")), ("total_rto_time", "I"),
-    *((name, "I") for name in ("received_ce", "delivered_e1_bytes", "delivered_e0_bytes", "delivered_ce_bytes",
-                               "received_e1_bytes", "received_e0_bytes", "received_ce_bytes")),
-    *((name, "H") for name in ("accecn_fail_mode", "accecn_opt_seen")),
-)
 
 CONSTANTS = {
     "TCP_CA_Open": 0, "TCP_CA_Disorder": 1, "TCP_CA_CWR": 2, "TCP_CA_Recovery": 3, "TCP_CA_Loss": 4,
@@ -43,18 +24,7 @@ CONSTANTS = {
 
 def unpack(raw: bytes) -> dict[str, int]:
     """The fields, by the names that scripts use (tcpi_snd_cwnd ...); as many as there are."""
-    found: dict[str, int] = {f"tcpi_{name}": raw[i] for i, name in enumerate(_BYTES) if i < len(raw)}
-    if len(raw) > 7:
-        found.update(tcpi_snd_wscale=raw[6] & 15, tcpi_rcv_wscale=raw[6] >> 4,
-                     tcpi_delivery_rate_app_limited=raw[7] & 1, tcpi_fastopen_client_fail=raw[7] >> 1 & 3)
-    position = 8
-    for name, form in _FIELDS:
-        size = struct.calcsize("=" + form)
-        position += -position % size
-        if position + size > len(raw):
-            break
-        found[f"tcpi_{name}"] = struct.unpack_from("=" + form, raw, position)[0]
-        position += size
+    found = {f"tcpi_{name}": value for name, value in tcpinfo.unpack(raw).items()}
     for short, full in (("tcpi_cwnd", "tcpi_snd_cwnd"), ("tcpi_ssthresh", "tcpi_snd_ssthresh")):
         if full in found:
             found[short] = found[full]

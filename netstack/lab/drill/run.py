@@ -19,6 +19,7 @@ from typing import Any
 from ...clock import NEVER, VirtualClock
 from ...drivers import Wire
 from ...stack import Stack
+from ...tcpinfo import TCP_INFO
 from ...world import Profile
 from . import commands, info, packets, talk
 from .calls import Answer, Attempt, Calls, pattern
@@ -376,7 +377,7 @@ class Runner:
         """%{ }%: Python about the TCP_INFO of the socket that was used last."""
         sock = self._current(code)
         try:
-            raw = sock.getsockopt(int(real.IPPROTO_TCP), info.TCP_INFO, info.LENGTH)
+            raw = sock.getsockopt(int(real.IPPROTO_TCP), TCP_INFO, info.LENGTH)
         except OSError:
             raise Unsupported(code.at, "TCP_INFO: this stack does not have it") from None
         info.run(code, self.path, bytes(raw))
