@@ -17,7 +17,7 @@ from .bbr import Bbr
 from .congestion import UNLIMITED, own
 from .tcb import State, Tcb, Tcp
 
-TIMESTAMPS, SACK, WSCALE = 1, 2, 4          # TCPI_OPT_...
+TIMESTAMPS, SACK, WSCALE, ECN, ECN_SEEN = 1, 2, 4, 8, 16        # TCPI_OPT_...
 INFINITE_SSTHRESH = 0x7FFF_FFFF             # segments
 UNKNOWN = 0xFFFF_FFFF                       # a smallest round-trip time before the first sample
 UNLIMITED_RATE = -1                         # ~0
@@ -88,7 +88,7 @@ class Info:
     total_rto: u16          # timeouts
     total_rto_recoveries: u16       # ... that were the first of their row
     total_rto_time: u32     # ms between those and their ends
-    received_ce: u32        # AccECN (RFC 9768)
+    received_ce: u32        # packets that came marked; those below are AccECN's (RFC 9768)
     delivered_e1_bytes: u32
     delivered_e0_bytes: u32
     delivered_ce_bytes: u32
@@ -143,6 +143,10 @@ def _options(t: Tcb, i: Info) -> None:
     if t.ws_ok:
         i.options |= WSCALE
         i.wscales = t.snd_wscale | t.rcv_wscale << 4
+    if t.ecn.mode:
+        i.options |= ECN
+    if t.ecn.seen:
+        i.options |= ECN_SEEN
 
 
 @compiled
@@ -225,6 +229,8 @@ def _counters(t: Tcb, i: Info, now: int) -> None:
     i.delivery_rate = t.rate.best
     i.flags = t.rate.best_app_limited
     i.delivered = s.delivered
+    i.delivered_ce = t.ecn.delivered_ce
+    i.received_ce = t.ecn.received_ce
     i.bytes_sent = s.bytes_sent
     i.bytes_retrans = s.bytes_retrans
     i.dsack_dups = s.dsacks

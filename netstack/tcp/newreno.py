@@ -27,7 +27,7 @@ class Recovery:
 
 @compiled
 def on_duplicate(r: Recovery, flight: int, mss: int) -> None:
-    """A duplicate ACK (RFC 5681 section 2): a segment has left the network."""
+    """A duplicate ACK (RFC 5681 section 2): a segment has left the network, so that a new one may enter (RFC 3042)."""
     r.dupacks += 1
     r.held = min(r.held + mss, max(flight - mss, 0))
 

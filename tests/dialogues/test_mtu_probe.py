@@ -60,8 +60,8 @@ def test_the_search_ends(make_link):
 
 @pytest.mark.parametrize("sack_ok", [True, False])
 def test_a_probe_that_is_lost(make_link, sack_ok):
-    """(7.6.2) Its loss is no sign of congestion: the text goes again in pieces, the window stays, and the search goes on
-    below."""
+    """(7.6.2) Its loss is no sign of congestion: the text goes again in pieces, the window stays, and the search
+    goes on below."""
     link, conn = searching(make_link, sack_ok=sack_ok)
     conn.send(bytes(10_000))
     assert sizes(link)[0] == 1230
@@ -122,7 +122,7 @@ def test_too_little_for_a_probe(make_link, cwnd, text, wnd):
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_black_hole(make_link, version):
-    """(7.7) By default: after three timeouts in a row segments get small, then half of that; later the search begins."""
+    """(7.7) By default: after three timeouts in a row segments get small, then half of that; later they grow."""
     link = make_link(version, tcp_early_retrans=0)
     conn = link.established(sack_ok=True)
     conn.send(bytes(3000))

@@ -56,10 +56,10 @@ def check(one, two, syn):
         assert a["snd_wnd"] > 10_000
         assert a["rcv_wnd"] >= b["snd_wnd"] - 2000
         assert a["rcv_space"] > 0
-    for name in ("ca_state", "retransmits", "probes", "backoff", "sacked", "lost", "retrans", "fackets", "last_ack_sent",
-                 "total_retrans", "notsent_bytes", "rwnd_limited", "sndbuf_limited", "delivered_ce", "bytes_retrans",
-                 "dsack_dups", "reord_seen", "rcv_ooopack", "total_rto", "total_rto_recoveries", "total_rto_time",
-                 "fastopen_client_fail"):
+    for name in ("ca_state", "retransmits", "probes", "backoff", "sacked", "lost", "retrans", "fackets",
+                 "last_ack_sent", "total_retrans", "notsent_bytes", "rwnd_limited", "sndbuf_limited", "delivered_ce",
+                 "bytes_retrans", "dsack_dups", "reord_seen", "rcv_ooopack", "total_rto", "total_rto_recoveries",
+                 "total_rto_time", "fastopen_client_fail"):
         assert one.get(name, 0) == two.get(name, 0) == 0, name
     assert one["segs_in"] <= one["segs_out"] <= 6
     assert max(one["last_data_sent"], one["last_data_recv"], one["last_ack_recv"]) < 5000
