@@ -19,6 +19,7 @@ import netstack
 from netstack import sockopt
 from netstack.config import SETTINGS
 from netstack.endpoint import Kind
+from netstack.tcp import algorithms
 
 from .check_docs import FENCE, ROOT, documents, wrong_code, wrong_links
 
@@ -37,9 +38,10 @@ def name_of(document: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Examples write their files into a directory of the test's, and stop at no breakpoint."""
+    """Examples write their files into a directory of the test's, stop at no breakpoint, and register for themselves."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONBREAKPOINT", "0")
+    monkeypatch.setattr(algorithms, "_known", list(algorithms._known))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

@@ -18,11 +18,9 @@ N = 300_000
 
 
 @pytest.fixture(autouse=True)
-def forgotten():
+def forgotten(monkeypatch):
     """What a test registers is gone afterwards: each stack has a table of its own."""
-    before = list(algorithms._known)
-    yield
-    algorithms._known[:] = before
+    monkeypatch.setattr(algorithms, "_known", list(algorithms._known))
 
 
 def transfer(name, *, loss="0%", n=N):
