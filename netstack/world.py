@@ -220,6 +220,8 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_slow_start_after_idle = 1
     s.tcp_ecn = 2
     s.tcp_ecn_fallback = 1
+    s.tcp_ecn_option = 2
+    s.tcp_ecn_option_beacon = 3
     s.tcp_abe = 1
     s.tcp_hystart = 3
     s.congestion = index_of(DEFAULT)

@@ -28,6 +28,7 @@ DATA_PATH = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # Mechanisms of TCP know nothing but numbers and each other: the record of each stands by itself.
 MECHANISMS = {
+    "accecn",
     "acked",
     "bbr",
     "challenge",

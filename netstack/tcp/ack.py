@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..machine import compiled, ring
 from . import (
+    accecn,
     acked,
     congestion,
     ecn,
@@ -52,6 +53,9 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         t.prr.recover_fs += a.delivered                         # which was in flight until now (RFC 9937 6.2)
     if t.ecn.mode == ecn.Mode.CLASSIC and seg.flags & ecn.ECE:
         _count_marked(tcp, t, a.delivered)
+    elif t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN and _take_marks(tcp, t, seg):
+        recovery.on_mark(tcp, t, now)
+        t.prr.recover_fs += a.delivered
     if a.advanced or a.sacked or a.dsack or (a.duplicate and t.sack_ok == 0):
         rate.finish(t.rate, t.cc.sample, t.rto.min_rtt)
         _measure(t, a, now)
@@ -72,6 +76,18 @@ def _count_marked(tcp: Tcp, t: Tcb, delivered: int) -> None:
     n = -(-delivered // recovery.segment_size(t))
     t.ecn.delivered_ce += n
     tcp.counters.delivered_ce += n
+
+
+@compiled
+def _take_marks(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
+    """What AccECN tells (RFC 9768 3.2).  True: something was marked."""
+    size = recovery.segment_size(t)
+    marked = -1
+    if seg.accecn:
+        marked = accecn.take_option(t.accecn, seg.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_2, seg.accecn_3)
+    n = accecn.on_feedback(t.accecn, t.ecn, seg.flags >> 6 & 7, -(-tcp.acked.delivered // size), marked, size)
+    tcp.counters.delivered_ce += n
+    return n > 0
 
 
 @compiled

@@ -12,6 +12,7 @@ from ..errors import ECONNREFUSED, ECONNRESET, EPIPE, Drop
 from ..ip.net import Net
 from ..machine import compiled, ring
 from . import (
+    accecn,
     ack,
     challenge,
     defer,
@@ -236,6 +237,8 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 4.2) "irrespective of the sequence number"
     if seg.len == 0 and not _is_probe(t, seg) and not _is_allowed(tcp, t, now):
         return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray: an ACK war ends here
+    if seg.flags & SYN and t.passive == 0:
+        t.accecn.reflect = 1                            # (RFC 9768 3.2.2.1) its SYN-ACK again
     if seg.len > 0:                                     # sent again, for want of our ACK: be quick with the next ones
         quickack.enter(t.quick, quickack.MOST_QUICK, current(t), tcp.settings.tcp_delack)
     if closed and seg.flags & ACK and _is_valid_ack(t, seg):
@@ -329,6 +332,8 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             fail(tcp, t, 0)
             return RESET
         _establish(tcp, t, seg, now)
+        if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN:
+            accecn.on_last_ack(t.accecn, seg.flags >> 6 & 7, seg.len == 0, tcp.settings.tcp_ecn_fallback != 0)
         enter(tcp, t, State.ESTABLISHED)
         if t.parent != 0:
             listen.on_established(tcp, t)
@@ -416,6 +421,9 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     reason = DONE
     if seg.flags & URG and t.state in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
         _urgent(tcp, t, seg)
+    if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN and accecn.on_segment(
+            t.accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0):
+        _owe_ack(tcp, t)
     fin = _trim(tcp, t, seg)
     if seg.data_len > 0:
         if ecn.on_data(t.ecn, seg.flags, seg.tos & ecn.CODEPOINT):

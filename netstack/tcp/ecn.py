@@ -12,6 +12,7 @@ from . import seq
 
 ECE = 0x40              # flags of the TCP header
 CWR = 0x80
+AE = 0x100              # RFC 9768; the three together, as a number: flags >> 6 & 7
 
 NOT_ECT, ECT_1, ECT_0, CE = 0, 1, 2, 3      # codepoints: the low two bits of the IP header's TOS (5)
 CODEPOINT = 3                               # their mask
@@ -22,6 +23,7 @@ class Mode(IntEnum):
 
     OFF = 0
     CLASSIC = 1         # RFC 3168
+    ACCURATE = 2        # RFC 9768
 
 
 class Setting(IntEnum):
@@ -30,6 +32,9 @@ class Setting(IntEnum):
     OFF = 0
     ON = 1              # ask for it, and accept it
     ACCEPT = 2          # accept it only
+    ACCURATE = 3        # ask for AccECN, and accept either
+    ACCEPT_ACCURATE_ASK_CLASSIC = 4
+    ACCEPT_ACCURATE = 5
 
 
 @record
@@ -48,24 +53,30 @@ class Ecn:
     delivered_ce: i64   # packets of ours that the peer says came with CE (classic: acknowledged with ECE)
 
 
-# ---- 6.1.1 TCP Initialization ------------------------------------------------------
+# ---- 6.1.1 TCP Initialization; RFC 9768 3.1 -----------------------------------------
 
 @compiled
 def wish(setting: int) -> int:
     """The Mode that our SYN asks for."""
-    return Mode.CLASSIC if setting == Setting.ON else Mode.OFF
+    if setting == Setting.ACCURATE:
+        return Mode.ACCURATE
+    if setting == Setting.ON or setting == Setting.ACCEPT_ACCURATE_ASK_CLASSIC:
+        return Mode.CLASSIC
+    return Mode.OFF
 
 
 @compiled
 def syn_flags(mode: int) -> int:
-    """Flags of a SYN that asks for a Mode: "ECN-setup SYN packet"."""
+    """Flags of a SYN that asks for a Mode: "ECN-setup SYN packet", "AccECN SYN"."""
+    if mode == Mode.ACCURATE:
+        return AE | CWR | ECE
     return ECE | CWR if mode == Mode.CLASSIC else 0
 
 
 @compiled
 def on_syn_again(e: Ecn, timeouts: int, fallback: int) -> None:
-    """Our SYN was not answered: maybe because of its flags (6.1.1.1)."""
-    if fallback and timeouts > 0:
+    """Our SYN was not answered: maybe because of its flags (6.1.1.1).  AccECN tries twice (RFC 9768 3.1.4.1)."""
+    if fallback and timeouts > (1 if e.asked == Mode.ACCURATE else 0):
         e.asked = Mode.OFF
 
 
@@ -73,23 +84,39 @@ def on_syn_again(e: Ecn, timeouts: int, fallback: int) -> None:
 def answer(setting: int, flags: int, codepoint: int) -> int:
     """The Mode in which a SYN that came is accepted.
 
-    As on Linux, one with ECT asks for nothing: "A host MUST NOT set ECT on SYN or SYN-ACK packets."
+    As on Linux, a classic one with ECT asks for nothing: "A host MUST NOT set ECT on SYN or SYN-ACK packets."
     """
-    if setting != Setting.OFF and flags & (ECE | CWR) == ECE | CWR and codepoint == NOT_ECT:
+    asked = flags & (AE | CWR | ECE)
+    if setting >= Setting.ACCURATE and asked != 0 and asked != CWR | ECE:
+        return Mode.ACCURATE                            # (RFC 9768 3.1.3) also what is not defined yet
+    if setting != Setting.OFF and asked & (CWR | ECE) == CWR | ECE and (codepoint == NOT_ECT or asked & AE):
         return Mode.CLASSIC
     return Mode.OFF
 
 
 @compiled
-def synack_flags(mode: int) -> int:
-    """Flags of our SYN-ACK: "ECN-setup SYN-ACK packet"."""
+def reflection(codepoint: int) -> int:
+    """How the ACE field of the handshake tells which codepoint came (RFC 9768 tables 2 and 3)."""
+    return codepoint + 3 if codepoint == CE else codepoint + 2
+
+
+@compiled
+def synack_flags(mode: int, codepoint: int) -> int:
+    """Flags of our SYN-ACK: "ECN-setup SYN-ACK packet"; with AccECN they tell which codepoint the SYN came with."""
+    if mode == Mode.ACCURATE:
+        return reflection(codepoint) << 6
     return ECE if mode == Mode.CLASSIC else 0
 
 
 @compiled
 def agreed(asked: int, flags: int) -> int:
-    """The Mode that the peer's SYN-ACK, with these flags, leads to."""
-    if asked == Mode.CLASSIC and flags & (ECE | CWR) == ECE:
+    """The Mode that the peer's SYN-ACK, with these flags, leads to (RFC 9768 table 2)."""
+    got = flags & (AE | CWR | ECE)
+    if asked == Mode.OFF or got == 0 or got == AE | CWR | ECE:      # all: a host that copies what it does not know
+        return Mode.OFF
+    if asked == Mode.ACCURATE and got != ECE:
+        return Mode.ACCURATE                            # (3.1.3) also 101, which is reserved
+    if got & (ECE | CWR) == ECE:
         return Mode.CLASSIC
     return Mode.OFF
 
@@ -140,10 +167,10 @@ def on_data(e: Ecn, flags: int, codepoint: int) -> bool:
     """Data inside of the window has come.  True: the sender is to hear of it at once, as on Linux."""
     if codepoint != NOT_ECT:
         e.seen = 1
-    if codepoint == CE:
-        e.received_ce += 1
     if e.mode != Mode.CLASSIC:
         return False
+    if codepoint == CE:
+        e.received_ce += 1
     was = e.echo
     if flags & CWR:
         e.echo = 0

@@ -18,6 +18,7 @@ PSH = 0x08
 ACK = 0x10
 URG = 0x20                  # then ECE, CWR and AE (ecn.py)
 FLAGS = 0x1FF
+LOW_24 = 0xFF_FFFF
 
 HEADER_LEN = 20
 MAX_HEADER_LEN = 60
@@ -26,6 +27,7 @@ DEFAULT_MSS6 = 1220         # ... IPv6
 MAX_WSCALE = 14             # RFC 7323 2.3
 
 END, NOP, MSS, WSCALE, SACK_PERMITTED, SACK, TIMESTAMP = 0, 1, 2, 3, 4, 5, 8     # option kinds
+ACCECN0, ACCECN1 = 172, 174     # RFC 9768 3.2.3
 SACK_BLOCKS = 4             # that fit into 40 bytes
 
 
@@ -58,6 +60,11 @@ class Segment:
     tsval: u32
     tsecr: u32
     sack_count: u32
+    accecn: u8          # kind of the AccECN option, 0: none
+    accecn_count: u8    # its fields, in their order there
+    accecn_1: u32
+    accecn_2: u32
+    accecn_3: u32
     sack: Annotated[Array[Range], 4]
 
 
@@ -95,6 +102,7 @@ def parse(seg: Segment, rx: Incoming) -> int:
     seg.has_ts = 0
     seg.sack_permitted = 0
     seg.sack_count = 0
+    seg.accecn = 0
     if seg.src_port == 0 or seg.dst_port == 0:
         return Drop.TCP_MALFORMED
     _parse_options(seg, p + HEADER_LEN, p + offset)
@@ -134,6 +142,12 @@ def _parse_options(seg: Segment, p: int, end: int) -> None:
             seg.wscale = min(load8(p + 2), MAX_WSCALE)
         elif kind == SACK_PERMITTED and n == 2 and seg.flags & SYN:
             seg.sack_permitted = 1
+        elif (kind == ACCECN0 or kind == ACCECN1) and n % 3 == 2 and n <= 11:
+            seg.accecn = kind
+            seg.accecn_count = n // 3
+            seg.accecn_1 = be32(p + 1) & LOW_24 if n > 2 else 0
+            seg.accecn_2 = be32(p + 4) & LOW_24 if n > 5 else 0
+            seg.accecn_3 = be32(p + 7) & LOW_24 if n > 8 else 0
         p += n
 
 

@@ -11,7 +11,7 @@ from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
 from ..machine import addressof, compiled, copy, sizeof, table
-from . import cookies, demux, ecn, isn, path, rto, seq, space, window
+from . import accecn, cookies, demux, ecn, isn, path, rto, seq, space, window
 from .header import ACK, MAX_WSCALE, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
@@ -68,19 +68,22 @@ def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     t.snd_wscale = seg.wscale if t.ws_ok else 0
     if t.ws_ok == 0:
         t.rcv_wscale = 0
-    _set_ecn(t, seg, s.tcp_ecn)
+    _set_ecn(t, seg, s.tcp_ecn, s.tcp_ecn_fallback != 0)
 
 
 @compiled
-def _set_ecn(t: Tcb, seg: Segment, setting: int) -> None:
-    """Agree on ECN (RFC 3168 6.1.1)."""
+def _set_ecn(t: Tcb, seg: Segment, setting: int, check: bool) -> None:
+    """Agree on ECN (RFC 3168 6.1.1, RFC 9768 3.1)."""
     e = t.ecn
-    if seg.flags & ACK:
+    answered = (seg.flags & ACK) != 0
+    if answered:
         e.mode = ecn.agreed(e.asked, seg.flags)
     elif t.passive or e.asked != ecn.Mode.OFF:              # or both ask at the same time
         e.mode = ecn.answer(setting, seg.flags, seg.tos & ecn.CODEPOINT)
     else:
         e.mode = ecn.Mode.OFF
+    if e.mode == ecn.Mode.ACCURATE:
+        accecn.on_handshake(t.accecn, e, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7, answered, check)
 
 
 @compiled

@@ -14,6 +14,7 @@ from ..ip import output as ip_output
 from ..ip.net import SCRATCH_TRANSPORT, Net
 from ..machine import addressof, compiled, put16, ring, sum16
 from . import (
+    accecn,
     cwv,
     ecn,
     mtu_probe,
@@ -98,7 +99,12 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
             t.ecn.asked = ecn.wish(s.tcp_ecn)
         else:
             ecn.on_syn_again(t.ecn, t.retransmits, s.tcp_ecn_fallback)
-    flags = SYN | ACK | ecn.synack_flags(t.ecn.mode) if passive else SYN | ecn.syn_flags(t.ecn.asked)
+    flags = SYN | ACK | _synack_flags(t) if passive else SYN | ecn.syn_flags(t.ecn.asked)
+    if passive and t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits == 0:      # (RFC 9768 3.2.3.2.1)
+        option = accecn.option_len(t.accecn, s.tcp_ecn_option, 0, 0, 40 - n, now)
+        if option != 0:
+            accecn.emit_option(t.accecn, head + HEADER_LEN + n, option, now)
+            n += option
     emit(head, t.ep.local_port, t.ep.remote_port, t.iss, t.rcv_nxt if passive else 0, flags,
          window.syn_field(t), 0, HEADER_LEN + n)
     if t.snd_max == t.iss:
@@ -114,6 +120,14 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
         arm(tcp, t, t.clocks.retransmit)
     _finish(tcp, net, t, head, HEADER_LEN + n, 0, 0, ecn.NOT_ECT, now)
     t.ack_now = 0
+
+
+@compiled
+def _synack_flags(t: Tcb) -> int:
+    """ECN of a SYN-ACK; the second time that it is sent again without AccECN (RFC 9768 3.1.4.2)."""
+    if t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits > 1:
+        return 0
+    return ecn.synack_flags(t.ecn.mode, t.accecn.handshake)
 
 
 # ---- data ----------------------------------------------------------------------
@@ -233,7 +247,7 @@ def _send_text(tcp: Tcp, net: Net, t: Tcb, n: int, left: int, fin: bool, mss: in
     _remember(tcp, t, end, now)
     codepoint = ecn.NOT_ECT
     if n > 0 and t.snd_nxt == t.snd_max:                            # (RFC 3168 6.1.5) never sent before
-        codepoint = ecn.ect(t.ecn)
+        codepoint = ecn.NOT_ECT if t.accecn.no_ect else ecn.ect(t.ecn)
         flags |= ecn.on_new_data(t.ecn, end)
     _send(tcp, net, t, t.snd_nxt, n, flags, codepoint, now)
     if fin:
@@ -397,7 +411,11 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, codepoint: int
         receive.emit_sack(t, head + length, sack)
         length += sack
     up = 0
-    flags |= ecn.ack_flags(t.ecn)
+    if t.ecn.mode == ecn.Mode.ACCURATE:
+        flags |= accecn.ack_flags(t.accecn, t.ecn)
+        length += _emit_accecn(tcp, t, head, length, n, now)
+    else:
+        flags |= ecn.ack_flags(t.ecn)
     if seq.gt(t.snd_up, s) and n > 0:
         flags |= URG
         up = min(seq.diff(t.snd_up, s), 0xFFFF)
@@ -408,6 +426,20 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, codepoint: int
     t.clocks.delayed_ack = 0
     t.ts.last_ack_sent = t.rcv_nxt
     quickack.on_sent(t.quick, n, tcp.settings.tcp_delack, now)
+
+
+@compiled
+def _emit_accecn(tcp: Tcp, t: Tcb, head: int, length: int, n: int, now: int) -> int:
+    """An AccECN option behind the others, if it is to be sent and there is room for it; its length."""
+    s = tcp.settings
+    room = 60 - length
+    if n > 0:                                                       # text has its size already
+        used = length - HEADER_LEN - timestamps.OPTION_LEN * t.ts.ok
+        room = min(room, segment_size(t) - used - n)
+    size = accecn.option_len(t.accecn, s.tcp_ecn_option, s.tcp_ecn_option_beacon, t.rto.srtt, room, now)
+    if size != 0:
+        accecn.emit_option(t.accecn, head + length, size, now)
+    return size
 
 
 @compiled

@@ -31,6 +31,7 @@ from ..machine.ring import Ring
 from ..machine.table import Table
 from ..machine.timers import Timers
 from . import runs, stats
+from .accecn import AccEcn
 from .acked import Acked
 from .challenge import Challenge, Challenges
 from .congestion import Algorithm, Congestion
@@ -222,6 +223,7 @@ class Tcb:
     reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
     ecn: Ecn
+    accecn: AccEcn
 
 
 @record
@@ -258,6 +260,8 @@ class TcpSettings:
     congestion: i32             # index of the default algorithm
     tcp_ecn: i32                # ecn.Setting
     tcp_ecn_fallback: i32       # RFC 3168 6.1.1.1
+    tcp_ecn_option: i32         # RFC 9768 3.2.3: 0 never, 1 when it must, 2 whenever it fits
+    tcp_ecn_option_beacon: i32  # ... but so many times in a round trip at least
     settings_reserved: i32
     tcp_keepalive_probes: i32
     ip_local_port_first: i32    # net.ipv4.ip_local_port_range

@@ -146,6 +146,8 @@ def parse(packet: bytes) -> Seg:
             seg.ts = struct.unpack("!II", body)
         elif kind == 5:
             seg.sack = list(struct.iter_unpack("!II", body))
+        elif kind in (172, 174):
+            seg.accecn = (kind, *(int.from_bytes(body[i:i + 3], "big") for i in range(0, len(body), 3)))
         else:
             raise AssertionError(f"an option that nobody asked for: {kind}")
     return seg
