@@ -95,7 +95,7 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_ecn": _count("tcp", "tcp_ecn", "explicit congestion notification, see below", 0, 5),
     _V4 + "tcp_ecn_fallback": _flag("tcp", "tcp_ecn_fallback", "a SYN that is not answered is sent again without ECN"),
     _V4 + "tcp_ecn_option": _count("tcp", "tcp_ecn_option", "AccECN option: 1 as little as possible, 2 often", 0, 2),
-    _V4 + "tcp_ecn_option_beacon": _count("tcp", "tcp_ecn_option_beacon", "... so often in a round trip at least", 0, 63),
+    _V4 + "tcp_ecn_option_beacon": _count("tcp", "tcp_ecn_option_beacon", "... so often in a round trip", 0, 63),
     "netstack.tcp_abe": _flag("tcp", "tcp_abe", "reduce less for a mark than for a loss (RFC 8511)"),
     "netstack.tcp_hystart": _count("tcp", "tcp_hystart",
                                    "CUBIC ends slow start: 1: when delay rises (RFC 9406), 2: by trains of ACKs", 0, 3),

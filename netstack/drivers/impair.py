@@ -14,7 +14,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated
 
-from ..machine import SECOND, Array, addressof, at, compiled, i32, i64, load8, load64, record, store8, u8
+from ..machine import SECOND, Array, addressof, at, be16, compiled, i32, i64, load8, load64, put16, record, store8, u8
 from ..machine.random import Rng, below, random64
 from ..machine.timers import NEVER
 from . import device, held
@@ -22,6 +22,7 @@ from .base import Device
 from .held import Store
 
 ALWAYS = 1 << 32        # probability 1
+ETHERNET, IPV4, IPV6 = 14, 0x0800, 0x86DD      # header bytes; types
 INTAKE = 4096           # frames that one call of `receive` takes from the device at most
 
 
@@ -44,6 +45,7 @@ class Effect(IntEnum):
     CORRUPT = 3
     JITTER = 4
     REORDER = 5
+    MARK = 6
 
 
 @record
@@ -60,6 +62,7 @@ class Impair:
     to_good: i64            # ... and back
     duplicate: i64          # probability
     corrupt: i64            # probability that one bit is flipped
+    mark: i64               # probability that an IP packet with ECT is marked with CE (RFC 3168 5)
     reorder: i64            # probability that later frames may overtake this one
     hold: i64               # ns that such a frame waits longer
     delay: i64              # ns
@@ -75,13 +78,14 @@ class Impair:
     script_count: i32       # its entries
     script_next: i32        # the first that has not come yet
     store: i64              # address of the Store, or 0: no frame is ever held
-    rng: Annotated[Array[Rng], 6]       # by Effect
+    rng: Annotated[Array[Rng], 7]       # by Effect
     iov: Annotated[Array[i64], 2]       # address and length of the frame at hand
     seen: i64               # frames that came
     scripted: i64           # frames to which the script did something
     lost: i64               # frames lost by chance
     duplicated: i64         # frames of which there were two
     corrupted: i64          # copies in which a bit was flipped
+    marked: i64             # frames marked with CE
     reordered: i64          # copies held back
     delayed: i64            # copies that had to wait
     overflowed: i64         # copies dropped because the rate limiter's queue or the store was full
@@ -168,6 +172,25 @@ def _keep(imp: Impair, s: Store, iov: int, parts: int, total: int, release: int,
 
 
 @compiled
+def _mark(imp: Impair, p: int, n: int) -> None:
+    """Congestion experienced (RFC 3168 5), in place, if the frame is an IP packet with ECT; n: bytes of its front."""
+    if n < ETHERNET + 20:
+        return
+    kind = be16(p + 12)
+    p += ETHERNET
+    if kind == IPV4 and load8(p + 1) & 3 in (1, 2):
+        before = be16(p)
+        store8(p + 1, load8(p + 1) | 3)
+        total = (be16(p + 10) ^ 0xFFFF) + (before ^ 0xFFFF) + be16(p)       # RFC 1624 3
+        total = (total & 0xFFFF) + (total >> 16)
+        put16(p + 10, ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF)
+        imp.marked += 1
+    elif kind == IPV6 and load8(p + 1) >> 4 & 3 in (1, 2):
+        store8(p + 1, load8(p + 1) | 0x30)
+        imp.marked += 1
+
+
+@compiled
 def _passes(imp: Impair, iov: int, parts: int, total: int, now: int) -> bool:
     """Decide a frame's fate.  True: it goes on at once as it is; False: it is gone, or held, or a copy of it is."""
     imp.seen += 1
@@ -177,6 +200,8 @@ def _passes(imp: Impair, iov: int, parts: int, total: int, now: int) -> bool:
     if _is_lost(imp):
         imp.lost += 1
         return False
+    if _happens(imp.rng[Effect.MARK], imp.mark):
+        _mark(imp, load64(iov), load64(iov + 8))
     copies = 1
     if action == Action.DUPLICATE or _happens(imp.rng[Effect.DUPLICATE], imp.duplicate):
         imp.duplicated += 1

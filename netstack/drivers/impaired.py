@@ -15,7 +15,8 @@ from .memory import Pages, zeroed
 from .units import bitrate, duration, probability, size
 
 IMPAIR = sizeof(Impair)
-COUNTERS = ("seen", "scripted", "lost", "duplicated", "corrupted", "reordered", "delayed", "overflowed", "refused")
+COUNTERS = ("seen", "scripted", "lost", "duplicated", "corrupted", "marked", "reordered", "delayed",
+            "overflowed", "refused")
 BOTH = ("inbound", "outbound")
 REORDER_HOLD = 1_000_000        # ns, besides half the delay
 QUEUE_TIME = 100_000_000        # ns that a frame may wait for the rate limiter, if no size is given
@@ -52,6 +53,7 @@ class Settings:
     hold: float | str | None = None         # by so much; default: half the delay and 1 ms
     duplicate: float | str = 0.0            # probability
     corrupt: float | str = 0.0              # probability that one bit is flipped
+    mark: float | str = 0.0                 # probability that an ECN-capable packet is marked (CE)
     rate: float | str | None = None         # bits per second; None: no limit
     overhead: int = 0                       # bytes that a frame takes on that link besides its own (Ethernet: 24)
     queue: int | str | None = None          # bytes that wait for it, the frame being sent included; then frames are
@@ -72,6 +74,7 @@ class Settings:
         imp.loss, imp.loss_bad = _chance(loss.good), _chance(loss.bad)
         imp.to_bad, imp.to_good = _chance(loss.to_bad), _chance(loss.to_good)
         imp.duplicate, imp.corrupt, imp.reorder = _chance(self.duplicate), _chance(self.corrupt), _chance(self.reorder)
+        imp.mark = _chance(self.mark)
         imp.delay, imp.jitter = duration(self.delay), duration(self.jitter)
         imp.hold = imp.delay // 2 + REORDER_HOLD if self.hold is None else duration(self.hold)
         imp.ordered = int(bool(self.ordered))
@@ -114,7 +117,7 @@ class Settings:
         """Whether nothing is asked for."""
         imp = zeroed(Impair)
         self.apply(imp)
-        return not (imp.loss or imp.to_bad or self.entries() or self.holds)
+        return not (imp.loss or imp.to_bad or imp.mark or self.entries() or self.holds)
 
 
 NAMES = tuple(f.name for f in fields(Settings))

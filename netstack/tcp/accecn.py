@@ -71,7 +71,7 @@ def on_last_ack(a: AccEcn, ace: int, pure: bool, check: bool) -> None:
 
 @compiled
 def _compare(a: AccEcn, ace: int, check: bool) -> None:
-    """Our SYN or SYN-ACK was not ECT.  If it seems to have arrived as something else, the field is mangled (3.2.2.3)."""
+    """Our SYN or SYN-ACK was not ECT; if it seems to have arrived as something else, the field is mangled (3.2.2.3)."""
     if check and (ace == reflection(ECT_0) or ace == reflection(ECT_1) or ace == reflection(CE)):
         a.no_ect = 1
 

@@ -57,7 +57,7 @@ def test_our_syn_ack_and_our_ack_tell_the_codepoint(make_link, client, codepoint
     link.listen()
     link.peer_sends(SYN | ALL, seq=ISS, mss=1460, tos=codepoint)
     link.expect(SYN | ACK | ace(bits), tos=NOT_ECT, accecn=(172, 1, 0, 1))
-    link, conn = client(tos=codepoint)
+    link, _ = client(tos=codepoint)
     link.expect(ACK | ace(bits), accecn=(172, 1, 0, 1))
     link.peer_sends(SYN | ACK | ace(0b010), seq=ISS, ack=1, mss=1460)       # again: our ACK was lost
     link.expect(ACK | ace(bits))
@@ -144,7 +144,7 @@ def test_every_mark_is_counted(server, version):
 
 
 def test_the_option_counts_bytes_by_codepoint(server):
-    link, conn = server()
+    link, _ = server()
     link.peer_sends(ACK | ace(5), data=bytes(10), tos=ECT_0)
     link.peer_sends(ACK | ace(5), data=bytes(20), tos=NOT_ECT)
     link.peer_sends(ACK | ace(5), data=bytes(30), tos=CE)
@@ -177,7 +177,7 @@ def test_bare_acks_with_marks_do_not_answer_each_other(server):
 
 @pytest.mark.parametrize("setting", [0, 1])
 def test_the_option_can_be_rare(server, setting):
-    link, conn = server(tcp_ecn_option=setting, tcp_ecn_option_beacon=0)
+    link, _ = server(tcp_ecn_option=setting, tcp_ecn_option_beacon=0)
     seen = []
     for tos in (ECT_0, ECT_0, ECT_0, ECT_0, CE, ECT_0, ECT_0, ECT_0):
         link.peer_sends(ACK | ace(5), data=b"1", tos=tos)
@@ -187,7 +187,7 @@ def test_the_option_can_be_rare(server, setting):
 
 
 def test_the_option_makes_room_for_sack(server):
-    link, conn = server()
+    link, _ = server()
     for i in range(1, 6):
         link.peer_sends(ACK | ace(5), data=b"1", seq=ISS + 10 * i, tos=ECT_0)
     sizes = [(len(s.sack), len(s.accecn or ())) for s in link.drain()]

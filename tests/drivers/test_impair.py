@@ -185,7 +185,7 @@ def test_corruption_flips_one_bit_and_leaves_the_sender_alone(rigs):
     assert len(places) > 60
     assert rig.driver.counters("outbound") == {
         "seen": 200, "scripted": 0, "lost": 0, "duplicated": 0, "corrupted": 200, "reordered": 0, "delayed": 0,
-        "overflowed": 0, "refused": 0, "held": 0}
+        "marked": 0, "overflowed": 0, "refused": 0, "held": 0}
 
 
 def test_rate_is_exact(rigs):
@@ -492,3 +492,20 @@ def test_both_modes_agree():
     run = subprocess.run([sys.executable, "-c", code], env={**os.environ, "NETSTACK_JIT": other}, timeout=100,
                          capture_output=True, text=True, check=True)
     assert run.stdout.strip() == history()
+
+
+@pytest.mark.parametrize("codepoint", range(4))
+@pytest.mark.parametrize("version", [4, 6])
+def test_marks_are_those_of_a_router(rigs, version, codepoint):
+    """RFC 3168 5: ECT becomes CE, the IPv4 checksum follows; what is not ECT passes as it is."""
+    from scapy.layers.inet import IP, TCP, Ether
+    from scapy.layers.inet6 import IPv6
+    def packet(ecn):
+        ip = IP(tos=0xA8 | ecn, id=77) if version == 4 else IPv6(tc=0xA8 | ecn, fl=0x12345)
+        return bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / ip / TCP() / b"text")
+    rig = rigs(mark=1.0)
+    rig.driver.inject(packet(codepoint))
+    assert rig.receive_all() == [packet(3 if codepoint else 0)]
+    assert rig.send(packet(codepoint)) > 0
+    assert rig.sniff_all() == [packet(3 if codepoint else 0)]
+    assert rig.driver.counters("inbound")["marked"] == (1 if codepoint in (1, 2) else 0)

@@ -139,7 +139,7 @@ def test_options_there_and_back(zero, one, marked, length):
     raw = room.raw[:length].lstrip(b"\1")
     assert raw[1] == len(raw)
     fields = [int.from_bytes(raw[i:i + 3], "big") for i in range(2, len(raw), 3)]
-    gained = accecn.take_option(b, raw[0], len(fields), *(fields + [0, 0, 0])[:3])
+    gained = accecn.take_option(b, raw[0], len(fields), *[*fields, 0, 0, 0][:3])
     assert gained == marked - near[2]
     assert b.delivered_ce == marked
     if length == 12:
