@@ -39,5 +39,5 @@ def burst(bytes_per_second: int, mss: int, srtt: int) -> int:
 
 @compiled
 def on_sent(p: Pacing, n: int, bytes_per_second: int, srtt: int, now: int) -> None:
-    """n bytes have left.  A sender that was woken late may catch up a part of a round trip: the rate holds on average."""
+    """n bytes have left.  Who was woken late may catch up a part of a round trip: the rate holds on average."""
     p.next_at = max(p.next_at, now - max(QUANTUM, min(srtt // 4, LATEST))) + n * SECOND // bytes_per_second
