@@ -71,7 +71,10 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_synack_retries": _count("tcp", "tcp_synack_retries", "answers to a SYN sent again", 0, 255),
     _V4 + "tcp_retries1": _count("tcp", "tcp_retries1", "retransmissions before the path's MTU is doubted", 0, 255),
     _V4 + "tcp_retries2": _count("tcp", "tcp_retries2", "retransmissions before a connection is given up", 0, 255),
-    _V4 + "tcp_orphan_retries": _count("tcp", "tcp_orphan_retries", "... when no application has it", 0, 255),
+    _V4 + "tcp_orphan_retries": _count("tcp", "tcp_orphan_retries", "... when no application has it; 0: 8, but none "
+                                       "once the timeout is 120 s", 0, 255),
+    _V4 + "tcp_max_orphans": _count("tcp", "tcp_max_orphans", "connections without an application that still have data "
+                                    "or a FIN to send; one more is reset"),
     _V4 + "tcp_max_syn_backlog": _count("tcp", "tcp_max_syn_backlog", "half-open connections of one listener", 1),
     _V4 + "tcp_syncookies": _count("tcp", "tcp_syncookies",
                                    "SYN cookies: 1 when the SYN queue is full, 2 always", 0, 2),

@@ -14,6 +14,7 @@ from errno import EINTR
 from typing import TYPE_CHECKING
 
 from . import entry
+from .tcp.calls import LINGER
 from .tcp.tcb import State
 
 if TYPE_CHECKING:
@@ -118,8 +119,12 @@ class Description:
                 os.close(end)
 
     def _wait_for_acknowledgement(self, world: int, handle: int) -> None:
-        """SO_LINGER: until the peer has acknowledged all that was sent, or the time is over (socket(7))."""
-        entry.shutdown(world, handle, real.SHUT_WR)
+        """SO_LINGER: until the peer has acknowledged all that was sent and our FIN, or the time is over (socket(7)).
+
+        As on Linux also if the socket does not block; text that was not read, or comes now, resets at once.
+        """
+        if entry.shutdown(world, handle, LINGER) != 1:
+            return
         deadline = self.stack._now() + self.linger * SECOND
         while entry.state(world, handle) in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK):
             now = self.stack._now()

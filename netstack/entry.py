@@ -504,20 +504,20 @@ def wait(world: int, h: int, events: int, deadline: int) -> int:
 
 @compiled
 def shutdown(world: int, h: int, how: int) -> int:
-    """shutdown(2)."""
+    """shutdown(2); with calls.LINGER instead: 1 if `close` must wait (SO_LINGER), else 0."""
     w = at(World, world)
     ep = handles.endpoint_of(w, h)
     result = _checked(w, h, ep)
     if result < 0:
         return result
-    if not 0 <= how <= 2:
+    if not 0 <= how <= calls.LINGER:
         return -EINVAL
     drive.lock(w)
     now = drive.time(w)
     w.tcp.now = now
     if handles.is_tcp(h):
         result = calls.shutdown(w.tcp, handles.connection(w, ep.index), how, now)
-    else:
+    elif how != calls.LINGER:
         result = datagram.shutdown(w.datagrams, handles.socket(w, ep.index), how)
     drive.after_call(w, now)
     return result

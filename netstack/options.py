@@ -11,7 +11,7 @@ from .endpoint import Endpoint
 from .errors import EINVAL, ENODEV, ENOPROTOOPT
 from .ip import route
 from .machine import MS, SECOND, compiled
-from .tcp import congestion, defer, mtu_probe, path, receive, recovery, space, tcb, window
+from .tcp import congestion, defer, mtu_probe, orphan, path, receive, recovery, space, tcb, window
 from .tcp.ecn import CODEPOINT
 from .tcp.space import MIN_RCVBUF, MIN_SNDBUF
 from .tcp.tcb import State, Tcb
@@ -26,7 +26,7 @@ SO_ACCEPTCONN, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 62
 TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TCP | 3
 TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
 TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, IPPROTO_TCP | 18
-TCP_DEFER_ACCEPT = IPPROTO_TCP | 9
+TCP_LINGER2, TCP_DEFER_ACCEPT = IPPROTO_TCP | 8, IPPROTO_TCP | 9
 TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
 TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT = IPPROTO_TCP | 10, IPPROTO_TCP | 25
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
@@ -41,7 +41,10 @@ LARGEST_INT = (1 << 31) - 1
 
 @compiled
 def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
-    """getsockopt: the value (SO_LINGER: seconds, or -1 for off), or -errno below -1.  The caller owns the world."""
+    """getsockopt: the value (SO_LINGER, TCP_LINGER2: seconds, or -1 for off), or -errno below -1.
+
+    The caller owns the world.
+    """
     if option == SO_ERROR:
         error = ep.error
         ep.error = 0
@@ -118,6 +121,10 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
         return t.pacing.most if t.pacing.most != 0 else UNLIMITED_RATE
     if option == TCP_SYNCNT:
         return t.syn_retries if t.syn_retries != 0 else w.tcp.settings.tcp_syn_retries
+    if option == TCP_LINGER2:
+        if t.linger2 < 0:
+            return NO_LINGER
+        return (t.linger2 if t.linger2 != 0 else w.tcp.settings.tcp_fin_timeout) // SECOND
     if option == TCP_DEFER_ACCEPT:
         return defer.seconds_of(t.defer.limit)
     if option == TCP_QUICKACK:
@@ -251,6 +258,8 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         if not 1 <= value <= 127:
             return -EINVAL
         t.syn_retries = value
+    elif option == TCP_LINGER2:
+        t.linger2 = min(value * SECOND, orphan.LONGEST_FIN_WAIT) if value >= 0 else orphan.NO_FIN_WAIT
     elif option == TCP_DEFER_ACCEPT:
         t.defer.limit = defer.retries_of(value)
     elif option == TCP_QUICKACK:

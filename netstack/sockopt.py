@@ -100,6 +100,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_STREAM, TCP_USER_TIMEOUT): Option(Form.INT, "milliseconds that data may stay unacknowledged (RFC 5482)",
                                         kinds=_TCP),
     (_STREAM, real.TCP_SYNCNT): Option(Form.INT, "SYNs sent again before connect gives up", kinds=_TCP),
+    (_STREAM, real.TCP_LINGER2): Option(Form.INT, "seconds in FIN-WAIT-2 once closed; -1: none, the peer is reset",
+                                        kinds=_TCP),
     (_STREAM, real.TCP_DEFER_ACCEPT): Option(Form.INT, "seconds that a new connection may wait for its first text",
                                              kinds=_TCP),
     (_STREAM, real.TCP_QUICKACK): Option(Form.INT, "acknowledge at once, rather than wait for an answer to carry it",
@@ -278,6 +280,6 @@ def _result(value: bytes, buflen: int) -> int | bytes:
 
 def _engine_get(sock: Base, level: int, name: int) -> int:
     r = entry.get_option(sock._world, sock._handle, level << 16 | name)
-    if r < 0:
+    if r < -1:                  # -1 is a value (TCP_LINGER2)
         raise sock._error(r)
     return int(r)

@@ -43,6 +43,7 @@ MECHANISMS = {
     "isn",
     "mtu_probe",
     "newreno",
+    "orphan",
     "pacing",
     "prr",
     "rack",

@@ -19,10 +19,12 @@ from . import (
     demux,
     ecn,
     listen,
+    orphan,
     quickack,
     ranges,
     receive,
     recovery,
+    rto,
     seq,
     space,
     stats,
@@ -243,7 +245,8 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         quickack.enter(t.quick, quickack.MOST_QUICK, current(t), tcp.settings.tcp_delack)
     if closed and seg.flags & ACK and _is_valid_ack(t, seg):
         ack.take(tcp, t, seg, now)
-        _our_fin_acknowledged(tcp, t, now)
+        if _our_fin_acknowledged(tcp, t, now):
+            return RESET
         if seg.flags & URG and t.fin_received == 0:
             _urgent(tcp, t, seg)
     receive.note_old(tcp, t, seg)
@@ -347,7 +350,8 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     elif seq.geq(seg.ack, t.snd_una):
         ack.take(tcp, t, seg, now)
         _expand(tcp, t)
-        _our_fin_acknowledged(tcp, t, now)
+        if _our_fin_acknowledged(tcp, t, now):
+            return RESET
         if t.state == State.CLOSED:
             return DONE
     return _text_and_fin(tcp, t, seg, now)
@@ -369,18 +373,41 @@ def _expand(tcp: Tcp, t: Tcb) -> None:
 
 
 @compiled
-def _our_fin_acknowledged(tcp: Tcp, t: Tcb, now: int) -> None:
-    """The further checks of FIN-WAIT-1, CLOSING and LAST-ACK."""
+def _our_fin_acknowledged(tcp: Tcp, t: Tcb, now: int) -> bool:
+    """The further checks of FIN-WAIT-1, CLOSING and LAST-ACK.  Whether the segment is to be answered with a reset."""
     if t.fin_sent == 0 or t.snd_una != t.snd_max or ring.used(t.snd) != 0:
-        return
+        return False
     if t.state == State.FIN_WAIT_1:
         enter(tcp, t, State.FIN_WAIT_2)
+        if t.ep.closed and t.linger2 < 0:                               # TCP_LINGER2
+            tcp.counters.aborts_on_data += 1
+            fail(tcp, t, 0)
+            return True
         if t.ep.closed:
-            set_linger(tcp, t, now, tcp.settings.tcp_fin_timeout)       # an orphan does not wait for ever
+            fin_wait(tcp, t, now)
     elif t.state == State.CLOSING:
         time_wait(tcp, t, now)
     elif t.state == State.LAST_ACK:
         fail(tcp, t, 0)
+    return False
+
+
+@compiled
+def fin_wait(tcp: Tcp, t: Tcb, now: int) -> None:
+    """An orphan in FIN-WAIT-2 does not wait for ever."""
+    if not _one_more_wait(tcp, t):
+        return
+    set_linger(tcp, t, now, orphan.fin_wait(t.linger2, tcp.settings.tcp_fin_timeout, rto.timeout(t.rto)))
+
+
+@compiled
+def _one_more_wait(tcp: Tcp, t: Tcb) -> bool:
+    """Whether one more connection may wait without an application; beyond tcp_max_tw_buckets it ends, as on Linux."""
+    if tcp.counters.time_wait + tcp.orphans.fin_waits <= tcp.settings.tcp_max_tw_buckets:
+        return True
+    tcp.counters.time_wait_overflow += 1
+    fail(tcp, t, 0)
+    return False
 
 
 @compiled
@@ -406,11 +433,8 @@ def time_wait(tcp: Tcp, t: Tcb, now: int) -> None:
     receive.give_back(tcp, t.snd)
     if t.ep.closed and not in_use(t.ep):
         receive.give_back(tcp, t.rcv)                   # nobody can read it any more
-    if tcp.counters.time_wait > tcp.settings.tcp_max_tw_buckets:
-        tcp.counters.time_wait_overflow += 1
-        fail(tcp, t, 0)
-        return
-    set_linger(tcp, t, now, tcp.settings.tcp_time_wait)
+    if _one_more_wait(tcp, t):
+        set_linger(tcp, t, now, tcp.settings.tcp_time_wait)
 
 
 # ---- sixth, seventh, eighth: URG, text, FIN -----------------------------------
@@ -431,7 +455,7 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         if t.state not in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
             _owe_ack(tcp, t)                            # "should not occur, since a FIN has been received"
             reason = Drop.TCP_UNACCEPTABLE
-        elif t.ep.closed:                               # (3.6.1) nobody is left to read it: say so
+        elif t.ep.closed or t.lingering:                # (3.6.1) nobody is left to read it: say so
             tcp.counters.aborts_on_data += 1
             t.rst_due = 1
             fail(tcp, t, ECONNRESET)

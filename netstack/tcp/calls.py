@@ -23,11 +23,13 @@ from ..errors import (
 )
 from ..ip.net import Net
 from ..machine import compiled, ring, store8, table, timers
-from . import demux, listen, path, quickack, receive, rto, seq, space, urgent, window
-from .tcb import State, Tcb, Tcp, enter, fail, get, mark_due, notify, unlink_port
+from . import demux, listen, orphan, path, quickack, receive, rto, seq, space, urgent, window
+from .arrives import fin_wait
+from .tcb import State, Tcb, Tcp, disown, enter, fail, get, is_synchronized, mark_due, notify, unlink_port
 
 MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_MORE = 0x1, 0x2, 0x20, 0x8000
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
+LINGER = 3                  # of `shutdown`: the application is about to close, and waits (SO_LINGER)
 NEEDS_WORLD = -(1 << 30)    # not an errno
 
 
@@ -324,6 +326,8 @@ def _readable(t: Tcb) -> bool:
 @compiled
 def shutdown(tcp: Tcp, t: Tcb, how: int, now: int) -> int:
     """Close one direction or both; the socket stays."""
+    if how == LINGER:
+        return _start_lingering(tcp, t)
     if t.state == State.LISTEN:
         if how == SHUT_WR:
             return -ENOTCONN
@@ -360,32 +364,75 @@ def close(tcp: Tcp, t: Tcb, now: int) -> None:
     """The application is done with the socket: it cannot be reached any more, the connection ends by itself."""
     if t.ep.closed:
         return
-    t.ep.closed = 1
+    disown(tcp, t)
     notify(tcp, t)
     if t.state == State.LISTEN:
         stop_listening(tcp, t)
         mark_due(tcp, t)
         return
-    unread = ring.used(t.rcv) > 0 and not t.read_closed
-    if t.state not in (State.CLOSED, State.TIME_WAIT) and (t.reset_on_close or unread):
-        abort(tcp, t, 0)                                # RFC 2525 2.17: unread text is lost, and the peer is told
-        return
-    if t.state == State.TIME_WAIT and not in_use(t.ep):
-        receive.give_back(tcp, t.rcv)
-    if t.state == State.FIN_WAIT_2:
-        t.clocks.linger = now + tcp.settings.tcp_fin_timeout
-        timers.arm(tcp.timers, t.ep.index, t.clocks.linger)
-    _close_sending(tcp, t)
     mark_due(tcp, t)
+    if t.state == State.CLOSED:
+        return
+    if t.state == State.TIME_WAIT:
+        if not in_use(t.ep):
+            receive.give_back(tcp, t.rcv)
+        return
+    if _has_unread(t):
+        tcp.counters.aborts_on_close += 1
+        abort(tcp, t, 0)                                # RFC 2525 2.17: unread text is lost, and the peer is told
+    elif t.reset_on_close:
+        tcp.counters.aborts_on_data += 1
+        abort(tcp, t, 0)
+    elif t.state == State.FIN_WAIT_2 and t.linger2 < 0:
+        tcp.counters.aborts_on_linger += 1
+        abort(tcp, t, 0)
+    elif t.state == State.FIN_WAIT_2:
+        fin_wait(tcp, t, now)
+    else:
+        _close_sending(tcp, t)
+        if t.state != State.CLOSED and orphan.is_too_many(tcp.orphans, 0, tcp.settings.tcp_max_orphans):
+            starve(tcp, t)
+
+
+@compiled
+def _has_unread(t: Tcb) -> bool:
+    return ring.used(t.rcv) > 0 and not t.read_closed
+
+
+@compiled
+def _start_lingering(tcp: Tcp, t: Tcb) -> int:
+    """SO_LINGER with some seconds: close both directions, and wait (sk_stream_wait_close).  0 when there is nothing to
+    wait for: `close` comes at once."""
+    if t.state not in (State.ESTABLISHED, State.CLOSE_WAIT, State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK) or (
+            _has_unread(t)):
+        return 0
+    t.lingering = 1
+    _close_sending(tcp, t)
+    notify(tcp, t)
+    return 1
+
+
+@compiled
+def starve(tcp: Tcp, t: Tcb) -> None:
+    """There are too many orphans: this one is reset (tcp_check_oom)."""
+    tcp.counters.aborts_on_memory += 1
+    abort(tcp, t, 0)
+    t.rst_due = 1
 
 
 # ---- 3.10.5 ABORT ---------------------------------------------------------------
 
 @compiled
 def abort(tcp: Tcp, t: Tcb, errno: int) -> None:
-    """Give the connection up; the peer gets a reset if it knows of it."""
-    if t.state in (State.SYN_RECEIVED, State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2, State.CLOSE_WAIT,
-                   State.CLOSING, State.LAST_ACK):
+    """Give the connection up; the peer gets a reset if it knows of it.
+
+    Not in CLOSING and LAST-ACK, where both have closed, unless text is lost that was not sent (as Linux).
+    """
+    both_closed = t.state in (State.CLOSING, State.LAST_ACK)
+    lost = t.fin_sent == 0 or not_sent(t) > 0
+    if is_synchronized(t) and t.state != State.TIME_WAIT and (lost or not both_closed):
+        t.rst_due = 1
+    if t.state == State.SYN_RECEIVED:
         t.rst_due = 1
     if t.state == State.SYN_RECEIVED and t.parent != 0:
         listen.drop_half_open(tcp, t)
@@ -403,7 +450,7 @@ def stop_listening(tcp: Tcp, t: Tcb) -> None:
     index = listen.take(tcp, t)
     while index != 0:
         child = get(tcp, index)
-        child.ep.closed = 1
+        disown(tcp, child)
         abort(tcp, child, 0)
         mark_due(tcp, child)
         index = listen.take(tcp, t)
@@ -417,7 +464,7 @@ def free(tcp: Tcp, t: Tcb) -> bool:
         return False
     if t.ep.closed == 0 and (t.passive == 0 or t.accepted or t.parent != 0):
         return False
-    t.ep.closed = 1
+    disown(tcp, t)
     if in_use(t.ep) or t.ep.notified:
         return False
     if t.ep.remote_port != 0:

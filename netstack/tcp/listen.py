@@ -265,6 +265,7 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
     t.user_mss = listener.user_mss
     t.syn_retries = listener.syn_retries
     t.defer.limit = listener.defer.limit
+    t.linger2 = listener.linger2
     copy(addressof(t.space), addressof(listener.space), SPACE_SIZE)
     t.keepalive.on = listener.keepalive.on
     t.keepalive.idle = listener.keepalive.idle

@@ -85,7 +85,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Take the text of an acceptable segment, trimmed to the window by the caller.  Drop.NONE, or why not."""
     n = seg.data_len
     if not provide(tcp, t.rcv):
-        tcp.counters.aborts_on_memory += 1
+        tcp.counters.rcv_q_drops += 1
         t.ack_now = 1
         return Drop.TCP_MEMORY
     position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)

@@ -43,6 +43,7 @@ from .ecn import Ecn
 from .header import Segment
 from .mtu_probe import MtuProbe
 from .newreno import Recovery
+from .orphan import Orphans
 from .pacing import Pacing
 from .prr import Prr
 from .quickack import QuickAck
@@ -150,6 +151,7 @@ class Tcb:
     more: u8                # the last send had MSG_MORE
     read_closed: u8         # shutdown(SHUT_RD)
     reset_on_close: u8      # SO_LINGER with 0 seconds
+    lingering: u8           # close waits (SO_LINGER): nobody will read any more
     syn_retries: u8         # TCP_SYNCNT; 0: the stack's default
     retransmits: u8         # timeouts in a row without progress
     syn_retransmitted: u8
@@ -196,6 +198,7 @@ class Tcb:
     unacked: i32            # bytes received since the last ACK we sent
     reserved: i32
     user_timeout: i64       # TCP_USER_TIMEOUT, ns; 0: none
+    linger2: i64            # TCP_LINGER2, ns; 0: tcp_fin_timeout, -1: no FIN-WAIT-2
     snd: Ring               # head: byte at SND.UNA; tail: what the application has written
     rcv: Ring               # head: what the application reads next; tail: byte at RCV.NXT
     clocks: Clocks
@@ -239,7 +242,9 @@ class TcpSettings:
     tcp_min_snd_mss: i32
     tcp_mtu_probe_floor: i32    # where it ends below
     tcp_probe_threshold: i32    # bytes: a search that is so close is over
-    tcp_orphan_retries: i32
+    tcp_orphan_retries: i32     # 0: 8, but none once the timeout has reached its limit
+    tcp_max_orphans: i32
+    orphans_reserved: i32
     tcp_max_syn_backlog: i32
     somaxconn: i32
     tcp_syncookies: i32
@@ -320,8 +325,11 @@ class TcpCounters:
     challenge_acks: i64
     acks_skipped: i64           # TCPACKSkipped*: not sent, for the sake of tcp_invalid_ratelimit
     aborts_on_timeout: i64
-    aborts_on_data: i64
-    aborts_on_memory: i64
+    aborts_on_data: i64         # text came that nobody will read, or SO_LINGER with 0 seconds
+    aborts_on_close: i64        # closed with text that was not read
+    aborts_on_linger: i64       # closed in FIN-WAIT-2, where TCP_LINGER2 -1 allows no waiting
+    aborts_on_memory: i64       # too many orphans
+    rcv_q_drops: i64            # TCPRcvQDrop: no buffer for text
     out_of_order: i64
     loss_probes: i64
     dsacks_received: i64
@@ -378,6 +386,7 @@ class Tcp:
     challenges: Challenges
     settings: TcpSettings
     counters: TcpCounters
+    orphans: Orphans
     change_count: i64
     changes: i64                # distance of the ring of Change records
 
@@ -411,12 +420,31 @@ def enter(tcp: Tcp, t: Tcb, new: int) -> None:
     c.local_port = t.ep.local_port
     c.remote_port = t.ep.remote_port
     tcp.change_count += 1
-    if t.state == State.TIME_WAIT:
-        tcp.counters.time_wait -= 1
-    if new == State.TIME_WAIT:
-        tcp.counters.time_wait += 1
+    _count(tcp, t, -1)
     t.state = new
+    _count(tcp, t, 1)
     notify(tcp, t)
+
+
+@compiled
+def _count(tcp: Tcp, t: Tcb, n: int) -> None:
+    """Add it to those in TIME-WAIT or to the orphans, if it is one (n = 1), or take it out (-1)."""
+    if t.state == State.TIME_WAIT:
+        tcp.counters.time_wait += n
+    elif t.ep.closed == 0 or t.state == State.CLOSED or t.state == State.LISTEN:
+        return
+    elif t.state == State.FIN_WAIT_2:
+        tcp.orphans.fin_waits += n
+    else:
+        tcp.orphans.count += n
+
+
+@compiled
+def disown(tcp: Tcp, t: Tcb) -> None:
+    """The application has closed it: from now on an orphan."""
+    _count(tcp, t, -1)
+    t.ep.closed = 1
+    _count(tcp, t, 1)
 
 
 @compiled

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import compiled, timers
-from . import defer, listen, path, quickack, recovery, rto, stats, tcb
-from .calls import abort
+from . import defer, listen, orphan, path, quickack, recovery, rto, stats, tcb
+from .calls import abort, starve
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
 
@@ -97,7 +97,26 @@ def _limit(tcp: Tcp, t: Tcb) -> int:
         if t.syn_retries != 0:                              # TCP_SYNCNT; a child has its listener's
             return t.syn_retries
         return s.tcp_synack_retries if t.passive else s.tcp_syn_retries
-    return s.tcp_orphan_retries if t.ep.closed else s.tcp_retries2
+    if t.ep.closed:
+        return orphan.retries(s.tcp_orphan_retries, _is_alive(t), t.ep.soft_error)
+    return s.tcp_retries2
+
+
+@compiled
+def _is_alive(t: Tcb) -> bool:
+    """Whether the timeout has not reached its limit yet."""
+    return rto.timeout(t.rto) < rto.MAX_RTO
+
+
+@compiled
+def _is_starved(tcp: Tcp, t: Tcb, now: int) -> bool:
+    """Whether an orphan that gets no answer was ended, because there are too many; doubtful ones go first."""
+    last = max(t.stats.last_data_sent, t.keepalive.heard)
+    shift = orphan.weight(now - last, _is_alive(t), t.ep.soft_error)
+    if t.ep.closed == 0 or not orphan.is_too_many(tcp.orphans, shift, tcp.settings.tcp_max_orphans):
+        return False
+    starve(tcp, t)
+    return True
 
 
 @compiled
@@ -114,6 +133,8 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
         return
     if t.retransmits >= tcp.settings.tcp_retries1 and tcb.is_synchronized(t):
         path.on_black_hole(tcp, t, now)
+    if _is_starved(tcp, t, now):
+        return
     t.retransmits += 1
     tcp.counters.timeouts += 1
     stats.on_rto(t.stats, t.retransmits == 1, now)
@@ -147,8 +168,10 @@ def _persist(tcp: Tcp, t: Tcb, now: int) -> None:
     """Probe the window (RFC 9293 3.8.6.1), at growing intervals; or send a small segment after all (3.8.6.2.1)."""
     c = t.clocks
     c.persist = 0
-    if t.retransmits >= _limit(tcp, t):
+    if t.retransmits >= _limit(tcp, t) or _has_waited_enough(tcp, t):
         _give_up(tcp, t)
+        return
+    if _is_starved(tcp, t, now):
         return
     t.probe = 1
     mark_due(tcp, t)
@@ -156,6 +179,14 @@ def _persist(tcp: Tcp, t: Tcb, now: int) -> None:
         t.retransmits += 1                                  # every answer sets it back: an open peer is waited for
         rto.on_expired(t.rto)
         c.persist = now + rto.timeout(t.rto)
+
+
+@compiled
+def _has_waited_enough(tcp: Tcp, t: Tcb) -> bool:
+    """An orphan does not wait for ever for a window, whatever the peer answers (tcp_probe_timer)."""
+    if t.ep.closed == 0 or _is_alive(t):
+        return False
+    return t.rto.backoffs >= orphan.retries(tcp.settings.tcp_orphan_retries, False, t.ep.soft_error)
 
 
 @compiled

@@ -456,7 +456,7 @@ def check_nothing_left(world: Any) -> None:
     assert world.datagrams.socks.live == 0
     assert world.net.arena.live == 0, f"{world.net.arena.live} bytes of buffers are left"
     assert tcp.timers.count == 0
-    assert tcp.counters.time_wait == 0
+    assert tcp.counters.time_wait == tcp.orphans.count == tcp.orphans.fin_waits == 0
     assert tcp.due_head == tcp.due_count == tcp.notify_head == 0
     for name, distance, n in (("ports", tcp.ports, 65536), ("listeners", tcp.listeners, 65536),
                               ("buckets", tcp.buckets, tcp.bucket_mask + 1)):
