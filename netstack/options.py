@@ -11,7 +11,7 @@ from .endpoint import Endpoint
 from .errors import EINVAL, ENODEV, ENOPROTOOPT
 from .ip import route
 from .machine import MS, SECOND, compiled
-from .tcp import congestion, defer, mtu_probe, orphan, path, receive, recovery, space, tcb, window
+from .tcp import congestion, defer, mtu_probe, orphan, path, receive, recovery, space, tcb, usertimeout, window
 from .tcp.ecn import CODEPOINT
 from .tcp.space import MIN_RCVBUF, MIN_SNDBUF
 from .tcp.tcb import State, Tcb
@@ -114,7 +114,7 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
     if option == TCP_KEEPCNT:
         return t.keepalive.count
     if option == TCP_USER_TIMEOUT:
-        return t.user_timeout // MS
+        return t.user.limit // MS
     if option == TCP_CONGESTION:
         return t.cc.algorithm
     if option == SO_MAX_PACING_RATE:
@@ -246,7 +246,8 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
     elif option == TCP_USER_TIMEOUT:
         if value < 0:
             return -EINVAL
-        t.user_timeout = value * MS
+        t.user.limit = value * MS
+        _restart_user_timeout(w, t)
     elif option == TCP_CONGESTION:
         t.cc.algorithm = value
         if tcb.is_synchronized(t):
@@ -318,6 +319,16 @@ def _room_for_low_water(w: World, t: Tcb) -> None:
         space.set_rcvbuf(p, rcvbuf, s.tcp_adv_win_scale)
         if tcb.is_synchronized(t):
             receive.open_clamp(t)
+
+
+@compiled
+def _restart_user_timeout(w: World, t: Tcb) -> None:
+    """TCP_USER_TIMEOUT holds for what waits already, too; as on Linux not before its timer goes off next."""
+    c = t.clocks
+    c.user = usertimeout.deadline(t.user)
+    if c.user != 0:
+        c.user = max(c.user, c.retransmit, c.persist)
+        tcb.arm(w.tcp, t, c.user)
 
 
 @compiled

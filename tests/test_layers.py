@@ -63,6 +63,7 @@ MECHANISMS = {
     "drs",
     "quickack",
     "urgent",
+    "usertimeout",
 }
 # What prepares or describes, in Python, beside the data path's own functions.
 PYTHON_TOO = {"engine.set_units", "warm", "ip.setup", "world", "tcp.algorithms"}

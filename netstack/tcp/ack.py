@@ -26,6 +26,7 @@ from . import (
     timestamps,
     tlp,
     undo,
+    usertimeout,
 )
 from .congestion import Ca
 from .header import FIN, SYN, Segment
@@ -215,6 +216,7 @@ def _restart_timer(tcp: Tcp, t: Tcb, now: int) -> None:
     c.probe = 0
     if t.snd_una == t.snd_max:
         c.retransmit = 0
+        usertimeout.end(t.user)
         c.user = 0
         c.reorder = 0
         if ring.used(t.snd) == 0:
@@ -223,8 +225,10 @@ def _restart_timer(tcp: Tcp, t: Tcb, now: int) -> None:
         return
     c.retransmit = now + rto.timeout(t.rto)
     arm(tcp, t, c.retransmit)
+    usertimeout.on_progress(t.user, now)
+    c.user = usertimeout.deadline(t.user)
     if c.user != 0:
-        c.user = now + t.user_timeout
+        arm(tcp, t, c.user)
     arm_probe(tcp, t, now)
 
 
@@ -257,6 +261,8 @@ def _update_window(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     if t.clocks.persist != 0:
         if wnd > 0 and opened:                                  # else it is the override clock, which goes on
             t.clocks.persist = 0
+            t.clocks.user = 0
+            usertimeout.end(t.user)
             rto.on_progress(t.rto)
         t.retransmits = 0                                       # (3.8.6.1) it answers: the connection stays open
 
@@ -282,6 +288,7 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     t.syn_due = 0
     t.clocks.retransmit = 0
     t.clocks.user = 0
+    usertimeout.end(t.user)
     t.ep.soft_error = 0
     t.snd_wnd = seg.wnd if seg.flags & SYN else seg.wnd << t.snd_wscale
     t.snd_wl1 = seg.seq

@@ -23,9 +23,9 @@ from ..errors import (
 )
 from ..ip.net import Net
 from ..machine import compiled, ring, store8, table, timers
-from . import demux, listen, orphan, path, quickack, receive, rto, seq, space, urgent, window
+from . import demux, listen, orphan, path, quickack, receive, rto, seq, space, urgent, usertimeout, window
 from .arrives import fin_wait
-from .tcb import State, Tcb, Tcp, disown, enter, fail, get, is_synchronized, mark_due, notify, unlink_port
+from .tcb import State, Tcb, Tcp, arm, disown, enter, fail, get, is_synchronized, mark_due, notify, unlink_port
 
 MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_MORE = 0x1, 0x2, 0x20, 0x8000
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
@@ -94,9 +94,11 @@ def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -
     enter(tcp, t, State.SYN_SENT)
     t.syn_due = 1
     tcp.counters.active_opens += 1
-    if t.user_timeout != 0:
-        t.clocks.user = now + t.user_timeout
-        timers.arm(tcp.timers, e.index, t.clocks.user)
+    t.user.since = 0
+    usertimeout.begin(t.user, now)
+    t.clocks.user = usertimeout.deadline(t.user)
+    if t.clocks.user != 0:
+        arm(tcp, t, t.clocks.user)
     mark_due(tcp, t)
     return -EINPROGRESS
 

@@ -261,7 +261,7 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
     t.reset_on_close = listener.reset_on_close
     t.cc.algorithm = listener.cc.algorithm
     t.pacing.most = listener.pacing.most
-    t.user_timeout = listener.user_timeout
+    t.user.limit = listener.user.limit
     t.user_mss = listener.user_mss
     t.syn_retries = listener.syn_retries
     t.defer.limit = listener.defer.limit

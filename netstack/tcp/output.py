@@ -30,6 +30,7 @@ from . import (
     stats,
     timestamps,
     undo,
+    usertimeout,
     window,
 )
 from .ack import arm_probe
@@ -275,9 +276,11 @@ def _start_timers(tcp: Tcp, t: Tcb, now: int) -> None:
     if c.retransmit == 0:                                           # (RFC 6298 5.1)
         c.retransmit = now + rto.timeout(t.rto)
         arm(tcp, t, c.retransmit)
-    if t.user_timeout != 0 and c.user == 0:
-        c.user = now + t.user_timeout
-        arm(tcp, t, c.user)
+    if t.user.since == 0:
+        usertimeout.begin(t.user, now)
+        c.user = usertimeout.deadline(t.user)
+        if c.user != 0:
+            arm(tcp, t, c.user)
     c.persist = 0
 
 

@@ -58,6 +58,7 @@ from .timestamps import Timestamps
 from .tlp import Tlp
 from .undo import Undo
 from .urgent import Urgent
+from .usertimeout import UserTimeout
 
 
 class State(IntEnum):
@@ -121,7 +122,7 @@ class Clocks:
     delayed_ack: i64
     keepalive: i64
     linger: i64         # TIME-WAIT (2 MSL), orphaned FIN-WAIT-2
-    user: i64           # RFC 9293 3.8.3, TCP_USER_TIMEOUT: unacknowledged data since
+    user: i64           # RFC 9293 3.8.3, TCP_USER_TIMEOUT
 
 
 @record
@@ -197,7 +198,6 @@ class Tcb:
     half_head: u32          # (LISTEN) list of half-open children
     unacked: i32            # bytes received since the last ACK we sent
     reserved: i32
-    user_timeout: i64       # TCP_USER_TIMEOUT, ns; 0: none
     linger2: i64            # TCP_LINGER2, ns; 0: tcp_fin_timeout, -1: no FIN-WAIT-2
     snd: Ring               # head: byte at SND.UNA; tail: what the application has written
     rcv: Ring               # head: what the application reads next; tail: byte at RCV.NXT
@@ -215,6 +215,7 @@ class Tcb:
     pacing: Pacing
     mtu: MtuProbe
     stats: Stats
+    user: UserTimeout
     keepalive: Keepalive
     challenge: Challenge
     space: Space            # sizes of the buffers

@@ -7,10 +7,12 @@ Every state has a way out through one of them.
 from __future__ import annotations
 
 from ..errors import ETIMEDOUT
-from ..machine import compiled, timers
-from . import defer, listen, orphan, path, quickack, recovery, rto, stats, tcb
+from . import defer, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
+from ..machine import MS, compiled, timers
 from .calls import abort, starve
 from .tcb import State, Tcb, Tcp, fail, mark_due
+
+MOST = 255          # timeouts in a row that are counted
 
 
 @compiled
@@ -21,7 +23,7 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
         c.linger = 0
         fail(tcp, t, 0)                                     # 2 MSL are over, or the orphan's FIN-WAIT-2
     if c.user != 0 and c.user <= now:
-        _give_up(tcp, t)                                    # user timeout
+        _user_timeout(tcp, t, now)
     if c.retransmit != 0 and c.retransmit <= now:
         _retransmit(tcp, t, now)
     if c.probe != 0 and c.probe <= now:
@@ -90,6 +92,17 @@ def _give_up(tcp: Tcp, t: Tcb) -> None:
 
 
 @compiled
+def _user_timeout(tcp: Tcp, t: Tcb, now: int) -> None:
+    """For any state if the user timeout expires (3.10.8); but what was sent once is sent once more before (Linux)."""
+    c = t.clocks
+    if t.retransmits == 0 and c.retransmit > now:
+        c.user = c.retransmit + MS
+        return
+    c.user = 0
+    _give_up(tcp, t)
+
+
+@compiled
 def _limit(tcp: Tcp, t: Tcb) -> int:
     """How many timeouts in a row are too many."""
     s = tcp.settings
@@ -97,6 +110,8 @@ def _limit(tcp: Tcp, t: Tcb) -> int:
         if t.syn_retries != 0:                              # TCP_SYNCNT; a child has its listener's
             return t.syn_retries
         return s.tcp_synack_retries if t.passive else s.tcp_syn_retries
+    if t.user.limit != 0 and t.clocks.user != 0 and t.snd_una != t.snd_nxt:
+        return MOST + 1                                      # the user timeout takes its place (RFC 5482 3)
     if t.ep.closed:
         return orphan.retries(s.tcp_orphan_retries, _is_alive(t), t.ep.soft_error)
     return s.tcp_retries2
@@ -135,7 +150,7 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
         path.on_black_hole(tcp, t, now)
     if _is_starved(tcp, t, now):
         return
-    t.retransmits += 1
+    t.retransmits = min(t.retransmits + 1, MOST)
     tcp.counters.timeouts += 1
     stats.on_rto(t.stats, t.retransmits == 1, now)
     rto.on_expired(t.rto)                                   # (5.5)
@@ -176,7 +191,9 @@ def _persist(tcp: Tcp, t: Tcb, now: int) -> None:
     t.probe = 1
     mark_due(tcp, t)
     if t.snd_wnd == 0:
-        t.retransmits += 1                                  # every answer sets it back: an open peer is waited for
+        usertimeout.begin(t.user, now)                      # answered or not (tcp_probe_timer)
+        c.user = usertimeout.deadline(t.user)
+        t.retransmits = min(t.retransmits + 1, MOST)    # every answer sets it back: an open peer is waited for
         rto.on_expired(t.rto)
         c.persist = now + rto.timeout(t.rto)
 
@@ -191,7 +208,8 @@ def _has_waited_enough(tcp: Tcp, t: Tcb) -> bool:
 
 @compiled
 def _keepalive(tcp: Tcp, t: Tcb, now: int) -> None:
-    """Probe a connection that has been idle (3.8.4); give it up after `count` probes without an answer."""
+    """Probe a connection that has been idle (3.8.4); give it up after `count` probes without an answer,
+    or when the user timeout is over."""
     k = t.keepalive
     c = t.clocks
     c.keepalive = 0
@@ -201,10 +219,10 @@ def _keepalive(tcp: Tcp, t: Tcb, now: int) -> None:
     if quiet < k.idle or t.snd_una != t.snd_max:
         c.keepalive = max(k.heard + k.idle, now + 1) if quiet < k.idle else now + k.interval
         return
-    if k.probes >= k.count:
+    if usertimeout.ends_keepalive(t.user, k.probes, k.count, quiet):
         _give_up(tcp, t)
         return
-    k.probes += 1
+    k.probes = min(k.probes + 1, MOST)
     t.probe = 1
     mark_due(tcp, t)
     c.keepalive = now + k.interval
