@@ -87,6 +87,18 @@ def test_speed_program(capsys):
     assert "segments" in capsys.readouterr().out
 
 
+def test_compiled_congestion_control(capsys):
+    """The document's code is the program's, and the program runs."""
+    program = (ROOT / "docs/examples/patient.py").read_text()
+    text = (ROOT / "docs/congestion.md").read_text()
+    block = re.search(r"^```python\n(.*?)^```", text[text.index("## The same, compiled"):], re.MULTILINE | re.DOTALL)
+    assert block
+    functions = block[1][block[1].index("@compiled"):]
+    assert functions in program
+    runpy.run_path(str(ROOT / "docs/examples/patient.py"), run_name="__main__")
+    assert capsys.readouterr().out == "200,000 bytes have come\n"
+
+
 def test_functions_in_follow_one_packet_exist():
     """Every frame of the debugger's stack, and every breakpoint, names a function of the file it is in."""
     text = (ROOT / "docs/follow-one-packet.md").read_text()

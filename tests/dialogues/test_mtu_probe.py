@@ -216,6 +216,56 @@ def test_maxseg_limits_the_search(make_link):
     assert (link.tcb(conn).mtu.low, link.tcb(conn).mtu.high, conn.info()["snd_mss"]) == (600, 700, 600)
 
 
+def listen_through(link, most, left, done=0):
+    """A peer behind a hole that swallows segments of more than `most` bytes: until `left` bytes are acknowledged."""
+    got: list[tuple[int, int]] = []
+    nxt, began = 1, link.clock.time()
+    nxt += done
+    while nxt <= left and link.clock.time() - began < 60:
+        link.advance(0.02)
+        for seg in link.drain():
+            if not 0 < len(seg.data) <= most:
+                continue
+            got = sorted([*got, (seg.seq, seg.end)])
+            joined: list[tuple[int, int]] = []
+            for a, b in got:
+                if joined and a <= joined[-1][1]:
+                    joined[-1] = joined[-1][0], max(joined[-1][1], b)
+                else:
+                    joined.append((a, b))
+            got = joined
+            if got[0][0] <= nxt:
+                nxt = max(nxt, got[0][1])
+            link.peer_sends(ack=nxt, sack=[r for r in got if r[0] > nxt][:3])
+    return link.clock.time() - began
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+def test_a_transfer_through_a_black_hole(make_link, mode):
+    """Nobody tells, and yet it arrives, in segments that are nearly as large as the hole lets through."""
+    link = make_link(tcp_mtu_probing=mode)
+    conn = link.established(sack_ok=True)
+    conn.setsockopt(real.SOL_SOCKET, real.SO_SNDBUF, 200_000)
+    n = conn.send(bytes(400_000))
+    took = listen_through(link, 1200, n)
+    for _ in range(3):
+        conn.send(bytes(400_000))
+        listen_through(link, 1200, n + 400_000, done=n)
+        n += 400_000
+    assert conn.info()["bytes_acked"] == n
+    assert 1200 - 8 < conn.info()["snd_mss"] <= 1200
+    assert took < (5 if mode == 1 else 2)
+
+
+def test_without_probes_it_hangs(make_link):
+    """What Linux does by default."""
+    link = make_link(tcp_mtu_probing=0)
+    conn = link.established(sack_ok=True)
+    conn.send(bytes(50_000))
+    assert listen_through(link, 1200, 50_000) >= 60
+    assert conn.info()["bytes_acked"] == 0
+
+
 # ---- the record
 
 
