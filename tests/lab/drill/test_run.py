@@ -47,7 +47,7 @@ WRITE = "+0 write(4, ..., 100) = 100\n"
     ("+0 > P. 1:102(101) ack 1", "the sequence numbers are 1:101(100), not 1:102(101)"),
     ("+0 > P. 2:102(100) ack 1", "the sequence numbers are 1:101(100), not 2:102(100)"),
     ("+0 > P. 1:101(100) ack 2", "ack is 1, not 2"),
-    ("+0 > P. 1:101(100) ack 1 win 1", "win is 65535, not 1"),
+    ("+0 > P. 1:101(100) ack 1 win 1", "win is 64240, not 1"),
     ("+0 > P. 1:101(100) ack 1 urg 5", "urg is 0, not 5"),
     ("+0 > P. 1:101(100) ack 1 <nop,nop,TS val 1 ecr 1>", "the options are <>, not <nop,nop,TS val 1 ecr 1>"),
     ("+0 > [ect0] P. 1:101(100) ack 1", "the ECN field is noecn, not ect0"),
@@ -62,7 +62,7 @@ def test_a_packet_that_differs(text, message):
     said = error(WRITE + text, line=LINE + 1)
     assert message in said
     assert "expected: " in said
-    assert "actual:   0.100000 > P. 1:101(100) ack 1 win 65535" in said
+    assert "actual:   0.100000 > P. 1:101(100) ack 1 win 64240" in said
 
 
 def test_no_packet():
