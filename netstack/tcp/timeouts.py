@@ -7,8 +7,8 @@ Every state has a way out through one of them.
 from __future__ import annotations
 
 from ..errors import ETIMEDOUT
-from . import defer, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
 from ..machine import MS, compiled, timers
+from . import defer, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
 from .calls import abort, starve
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
