@@ -200,7 +200,7 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_mtu_probing = 1
     s.tcp_base_mss = 1024
     s.tcp_min_snd_mss = 48
-    s.tcp_mtu_probe_floor = 48
+    s.tcp_mtu_probe_floor = 512
     s.tcp_probe_threshold = 8
     s.tcp_probe_interval = 600 * SECOND
     s.tcp_max_orphans = 16384

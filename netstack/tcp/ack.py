@@ -203,10 +203,15 @@ def _measure(t: Tcb, a: acked.Acked, now: int) -> None:
     if a.sent_at >= 0:
         t.cc.rtt = now - a.sent_at
         rto.on_rtt(t.rto, t.cc.rtt, a.sent_at, now)
-    elif a.advanced and a.tsecr >= 0:                           # (RFC 7323 4.1) after a retransmission only the echo
+    elif a.copy_at >= 0 and a.advanced and a.tsecr >= 0:        # (RFC 7323 4.1) what was sent again: only the echo tells
+        if seq.geq(a.tsecr, timestamps.clock(t.ts, a.copy_at)):
+            rto.on_rtt(t.rto, now - a.copy_at, a.copy_at, now)  # it answers the last copy
+            return
+        # An earlier copy was late; or its ACK was lost, and the time between says nothing of the path: then the answer
+        # to the last copy tells of a duplicate, if the peer knows D-SACK.  If not, the doubt is taken in by and by.
         sample = timestamps.rtt(t.ts, a.tsecr, now)
-        if sample >= 0:
-            rto.on_rtt_sample(t.rto, sample)
+        if sample >= 0 and a.dsack == 0:
+            rto.on_rtt_sample(t.rto, min(sample, 2 * t.rto.rto))
 
 
 @compiled

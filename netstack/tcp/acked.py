@@ -17,6 +17,7 @@ class Acked:
     data: i64           # acknowledged cumulatively
     delivered: i64      # arrived by what it says: acknowledged or SACKed for the first time
     sent_at: i64        # when the newest run that was sent only once, and that it delivers, was sent; -1: none
+    copy_at: i64        # when the newest run that was sent again, and that it delivers, was sent last; -1: none
     tsecr: i64          # the timestamp it echoes; -1: none
     high: i64           # Recovery.high before
     advanced: u8        # SND.UNA has moved
@@ -33,6 +34,7 @@ def begin(a: Acked, high: int, tsecr: int) -> None:
     a.data = 0
     a.delivered = 0
     a.sent_at = -1
+    a.copy_at = -1
     a.tsecr = tsecr
     a.high = high
     a.advanced = 0
@@ -51,6 +53,7 @@ def on_delivered(a: Acked, rate: Rate, sample: Sample, rack: Rack, r: Run, end: 
     a.delivered += n
     if r.again:
         a.copied = 1
+        a.copy_at = max(a.copy_at, r.sent_at)
     else:
         a.sent_at = max(a.sent_at, r.sent_at)
         if seq.leq(end, a.high):
