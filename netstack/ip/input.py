@@ -12,7 +12,7 @@ from ..errors import Drop
 from ..machine import addressof, at, compiled, invoke6, sizeof, unit, zero
 from . import address, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, reassembly
 from .ethernet import EtherType
-from .net import Incoming, Interface, Net, Verdict
+from .net import Incoming, Interface, Net, Verdict, count_codepoint
 
 INCOMING = sizeof(Incoming)
 ICMP = 1                    # IANA "Assigned Internet Protocol Numbers"
@@ -51,6 +51,8 @@ def receive(net: Net, iface: Interface, frame: int, n: int, now: int) -> int:
     if reason != 0:
         net.drops[reason] += 1
         return Verdict.DONE
+    if kind != EtherType.ARP:
+        count_codepoint(net.counters, rx.tos)
     common = rx.protocol == TCP or rx.protocol == UDP
     if common and rx.fragment == 0 and not address.is_unspecified(rx.src_hi, rx.src_lo):
         rx.pseudo = checksum.pseudo(rx.src_hi, rx.src_lo, rx.dst_hi, rx.dst_lo, rx.protocol, rx.length)

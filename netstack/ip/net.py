@@ -14,7 +14,7 @@ from ..drivers.device import Device
 from ..drivers.impair import Impair
 from ..drivers.pcap import Capture
 from ..errors import DROPS
-from ..machine import Array, i32, i64, record, u8, u16
+from ..machine import Array, compiled, i32, i64, record, u8, u16
 from ..machine.arena import Arena
 from ..machine.random import Key, Rng
 from ..machine.table import Table
@@ -199,6 +199,30 @@ class NetSettings:
 
 
 @record
+class NetCounters:
+    """What `nstat` shows of IP, by its names; both families."""
+
+    in_no_ect_pkts: i64         # packets received, by codepoint (RFC 3168 5)
+    in_ect1_pkts: i64
+    in_ect0_pkts: i64
+    in_ce_pkts: i64
+
+
+@compiled
+def count_codepoint(c: NetCounters, tos: int) -> None:
+    """A packet with this TOS or traffic class has come."""
+    codepoint = tos & 3
+    if codepoint == 0:
+        c.in_no_ect_pkts += 1
+    elif codepoint == 1:
+        c.in_ect1_pkts += 1
+    elif codepoint == 2:
+        c.in_ect0_pkts += 1
+    else:
+        c.in_ce_pkts += 1
+
+
+@record
 class IcmpLimit:
     """ICMP errors sent to one destination lately (ip.icmp_limit)."""
 
@@ -260,6 +284,7 @@ class Net:
     ip_id: i64                          # RFC 6864
     fragment_bytes: i64                 # held for reassembly now
     settings: NetSettings
+    counters: NetCounters
     drops: Annotated[Array[i64], 112]   # by errors.Drop
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netstack.tcp import accecn, ecn
@@ -78,6 +78,7 @@ def test_table_4_the_last_ack(bits, broken):
     assert a.no_ect == broken
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(1, 7), st.data())
 def test_few_packets_are_never_ambiguous(before, packets, data):
     marked = data.draw(st.integers(0, packets))
@@ -88,6 +89,7 @@ def test_few_packets_are_never_ambiguous(before, packets, data):
     assert e.delivered_ce == before + marked
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(8, 100), st.data())
 def test_an_option_says_how_often_the_field_has_wrapped(before, packets, data):
     marked = data.draw(st.integers(0, packets))
@@ -126,6 +128,7 @@ def test_a_zeroed_field():
 counters = st.integers(0, 1 << 40)
 
 
+@settings(deadline=None)
 @given(counters, counters, counters, st.sampled_from([8, 12]))
 def test_options_there_and_back(zero, one, marked, length):
     """The counters go over 24 bits; the other side follows them."""
