@@ -120,6 +120,8 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_invalid_ratelimit": _time("tcp", "tcp_invalid_ratelimit", MS,
                                          "ms between a connection's answers to segments that make no sense"),
     _V4 + "tcp_fin_timeout": _time("tcp", "tcp_fin_timeout", SECOND, "s in FIN-WAIT-2 without an application"),
+    _V4 + "tcp_mem": Setting("tcp", ("tcp_mem_low", "tcp_mem_pressure", "tcp_mem"), "buffers of all connections, pages "
+                             "of 4096 bytes: pressure ends, begins, new connections are refused", unit=4096),
     _V4 + "tcp_rmem": Setting("tcp", ("tcp_rmem_min", "tcp_rmem", "tcp_rmem_max"),
                               "receive buffer of a connection, bytes: least, where it begins, how far it grows",
                               least=2304),

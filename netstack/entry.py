@@ -353,6 +353,10 @@ def _recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> i
         drive.lock(w)
         receive.make_room(w.tcp, t)
         drive.unlock(w)
+    if w.tcp.memory.pressure and result > 0 and t.rcv.data != 0 and ring.used(t.rcv) == 0:
+        drive.lock(w)
+        receive.relieve(w.tcp, t)
+        drive.unlock(w)
     mutex.unlock(addressof(t) + RCV_LOCK)
     if result > 0 and not flags & MSG_PEEK and calls.after_recv(w.tcp, t):
         drive.kick(w, ep.index, ep)

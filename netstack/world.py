@@ -17,6 +17,7 @@ from .datagram import SOCK_SIZE, Datagrams
 from .ip import setup
 from .ip.net import Net
 from .machine import MS, SECOND, Array, addressof, arena, at, i32, i64, record, sizeof, table, timers, u32
+from .tcp import memory as memory_
 from .tcp.algorithms import DEFAULT, index_of
 from .tcp.runs import Run
 from .tcp.tcb import CHANGE_SIZE, CHANGES, TCB_SIZE, Tcp, TcpSettings
@@ -174,6 +175,9 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     t.rng.state = seed >> 320
     t.port_step = (seed >> 384) & 0xFFFF
     tcp_defaults(t.settings)
+    t.settings.tcp_mem = profile.buffers & -memory_.PAGE           # 3 : 4 : 6, as on Linux
+    t.settings.tcp_mem_low = profile.buffers // 2 & -memory_.PAGE
+    t.settings.tcp_mem_pressure = 2 * profile.buffers // 3 & -memory_.PAGE
 
     d = w.datagrams
     table.init(d.socks, base + places["socks"], SOCK_SIZE, profile.sockets)

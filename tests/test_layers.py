@@ -42,6 +42,7 @@ MECHANISMS = {
     "hystart",
     "isn",
     "mtu_probe",
+    "memory",
     "newreno",
     "orphan",
     "pacing",

@@ -2,7 +2,8 @@
 
 The range is reserved address space; the system commits a page when it is first
 touched.  A block goes back to the list of its size and is handed out again
-first.  Blocks are named by their distance from the Arena record; 0 is "none".
+first; when the range is used up, larger ones are cut in halves, and
+halves grow together again.  Blocks are named by their distance from the Arena record; 0 is "none".
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from .record import Array, addressof, i64, record
 SMALLEST = 2048
 CLASSES = 14            # 2 KiB << 13 = 16 MiB
 LARGEST = SMALLEST << (CLASSES - 1)
+FAR = 64                # blocks of a free list that are looked at for the other half of one
 
 
 @record
@@ -35,7 +37,7 @@ class Arena:
 def init(a: Arena, where: int, size: int) -> None:
     """Set up over `size` bytes at `where`."""
     a.start = where - addressof(a)
-    a.size = size
+    a.size = size & -SMALLEST
     a.limit = size
 
 
@@ -62,10 +64,13 @@ def allot(a: Arena, size: int) -> int:
     where = a.free[k]
     if where != 0:
         a.free[k] = load64(addressof(a) + where)
-    elif a.used + block <= a.size:
-        where = a.start + a.used
-        a.used += block
+    elif ((a.used + block - 1) & -block) + block <= a.size:
+        where = _fresh(a, block)
     else:
+        where = _cut(a, k)
+        if where == 0 and _join(a, k):
+            where = _cut(a, k)
+    if where == 0:
         a.exhausted += 1
         return 0
     a.live += block
@@ -74,9 +79,89 @@ def allot(a: Arena, size: int) -> int:
 
 
 @compiled
+def _fresh(a: Arena, block: int) -> int:
+    """A block that was never handed out, at a multiple of its size; what is left out before it is free."""
+    while a.used & (block - 1):
+        gap = a.used & -a.used
+        _push(a, size_class(gap), a.start + a.used)
+        a.used += gap
+    where = a.start + a.used
+    a.used += block
+    return where
+
+
+@compiled
+def _push(a: Arena, k: int, where: int) -> None:
+    store64(addressof(a) + where, a.free[k])
+    a.free[k] = where
+
+
+@compiled
+def _take_out(a: Arena, k: int, where: int) -> bool:
+    """Take a block out of the free list of its class.  Whether it was found there, not far from the beginning."""
+    before = 0
+    at = a.free[k]
+    for _ in range(FAR):
+        if at == 0:
+            return False
+        following = load64(addressof(a) + at)
+        if at == where:
+            if before == 0:
+                a.free[k] = following
+            else:
+                store64(addressof(a) + before, following)
+            return True
+        before = at
+        at = following
+    return False
+
+
+@compiled
+def _join(a: Arena, k: int) -> bool:
+    """Let halves that are both free grow together to blocks of class k or larger, as far as a little effort goes."""
+    for j in range(CLASSES - 1):
+        size = SMALLEST << j
+        where = a.free[j]
+        for _ in range(FAR):
+            if where == 0:
+                break
+            following = load64(addressof(a) + where)
+            other = a.start + ((where - a.start) ^ size)
+            if _take_out(a, j, other):
+                if following == other:
+                    following = load64(addressof(a) + other)
+                _take_out(a, j, where)
+                _push(a, j + 1, min(where, other))
+            where = following
+    for j in range(k, CLASSES):
+        if a.free[j] != 0:
+            return True
+    return False
+
+
+@compiled
+def _cut(a: Arena, k: int) -> int:
+    """A block of class k out of the smallest larger one that is free; the rest of it is free in its halves.  Or 0."""
+    larger = k
+    while larger < CLASSES and a.free[larger] == 0:
+        larger += 1
+    if larger >= CLASSES:
+        return 0
+    where = a.free[larger]
+    a.free[larger] = load64(addressof(a) + where)
+    while larger > k:
+        larger -= 1
+        _push(a, larger, where + (SMALLEST << larger))
+    return where
+
+
+@compiled
 def release(a: Arena, where: int, size: int) -> None:
     """Take back a block that `allot(a, size)` gave."""
     k = size_class(size)
-    store64(addressof(a) + where, a.free[k])
-    a.free[k] = where
+    _push(a, k, where)
     a.live -= SMALLEST << k
+    if a.live == 0:                         # all is back: the whole range again, in no pieces
+        a.used = 0
+        for i in range(CLASSES):
+            a.free[i] = 0

@@ -41,6 +41,12 @@ def address(t: Table, index: int) -> int:
 
 
 @compiled
+def has_room(t: Table) -> bool:
+    """Whether `allot` would give an entry."""
+    return t.free != 0 or t.used + 1 < t.capacity
+
+
+@compiled
 def allot(t: Table) -> int:
     """The index of a zeroed entry, or 0 when the table is full (counted)."""
     return allot_but(t, 0, 0)

@@ -368,7 +368,9 @@ def _establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
 @compiled
 def _expand(tcp: Tcp, t: Tcb) -> None:
     """The congestion window may have grown: the send buffer follows it."""
-    if space.expand(t.space, t.cc.cwnd, recovery.segment_size(t), tcp.settings.tcp_wmem_max):
+    if tcp.memory.pressure:
+        receive.relieve_sender(tcp, t)
+    elif space.expand(t.space, t.cc.cwnd, recovery.segment_size(t), tcp.settings.tcp_wmem_max):
         notify(tcp, t)
 
 

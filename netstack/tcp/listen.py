@@ -11,7 +11,7 @@ from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
 from ..machine import addressof, compiled, copy, sizeof, table
-from . import accecn, cookies, demux, ecn, isn, path, rto, seq, space, window
+from . import accecn, cookies, demux, ecn, isn, memory, path, rto, seq, space, window
 from .header import ACK, MAX_WSCALE, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
@@ -157,6 +157,9 @@ def is_queue_full(tcp: Tcp, listener: Tcb) -> bool:
 @compiled
 def _new_child(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     """A connection in SYN-RECEIVED with the sender of `seg`: its index, or -Drop.  The caller sets its numbers."""
+    if not memory.may_take(tcp.memory, space.SMALLEST_RING, tcp.settings.tcp_mem):
+        tcp.counters.listen_drops += 1
+        return -Drop.TCP_MEMORY
     index = create(tcp)
     if index == 0:
         tcp.counters.listen_drops += 1

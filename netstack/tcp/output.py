@@ -42,6 +42,7 @@ from .tcb import State, Tcb, Tcp, arm
 
 PROTOCOL = 6
 BURST = 64                  # segments a connection may send before the others have their turn
+NO_ROOM = 10_000_000        # ns until a connection looks again whether there is a run for it (runs.py)
 OVERRIDE = 200_000_000      # ns; 3.8.6.2.1 asks for 0.1 to 1 s before a small segment is sent after all
 
 
@@ -193,6 +194,9 @@ def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> int:
         return -1
     if n > 0 and not fin and not _worth_sending(t, n, left, mss):
         return -1
+    if not runs.has_room(tcp.runs, t.queue):
+        _wait_for_room(tcp, t, now)
+        return -1
     n = max(n, 0)
     _send_text(tcp, net, t, n, left, fin, mss, now)
     return n + (1 if fin else 0)
@@ -205,6 +209,8 @@ def _send_mtu_probe(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -
     m = t.mtu
     if t.cc.ca_state != Ca.OPEN or t.queue.sacked != 0 or t.ep.pmtudisc == 0 or receive.sack_len(t, 40) != 0:
         return 0
+    if not runs.has_room(tcp.runs, t.queue):
+        return 0
     if mtu_probe.is_over(m, s.tcp_probe_threshold, s.tcp_probe_interval, now):
         mtu_probe.restart(m, path.probed(t), now)
     size = mtu_probe.next_size(m, s.tcp_probe_threshold)
@@ -216,6 +222,14 @@ def _send_mtu_probe(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -
     tcp.counters.mtu_probes += 1
     _send_text(tcp, net, t, n, held - offset, False, mss, now)
     return n
+
+
+@compiled
+def _wait_for_room(tcp: Tcp, t: Tcb, now: int) -> None:
+    """No run is left that could remember what would be sent: other connections must give some back first."""
+    tcp.runs.exhausted += 1
+    t.clocks.pace = now + NO_ROOM
+    arm(tcp, t, t.clocks.pace)
 
 
 @compiled
@@ -293,9 +307,9 @@ def _send_again(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, room: int, ms
     n = min(runs.size(r), mss)
     if n > room or (offset > 0 and offset + n > t.snd_wnd):
         return -1
-    if runs.size(r) > n and not runs.split(tcp.runs, q, index, seq.add(r.left, n)):
-        return -1
-    _send_copy(tcp, net, t, index, held, now)
+    if runs.size(r) > n:
+        runs.split(tcp.runs, q, index, seq.add(r.left, n))          # no room: then its rest waits for the next timeout
+    _send_copy(tcp, net, t, index, held, n, now)
     if index == q.head or t.clocks.retransmit == 0:
         t.clocks.retransmit = now + rto.timeout(t.rto)
         arm(tcp, t, t.clocks.retransmit)
@@ -303,10 +317,10 @@ def _send_again(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, room: int, ms
 
 
 @compiled
-def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, now: int) -> None:
-    """One run, which fits into a segment, once more."""
+def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, most: int, now: int) -> None:
+    """One run, or its first `most` bytes, once more."""
     r = runs.get(tcp.runs, index)
-    n = runs.size(r)
+    n = min(runs.size(r), most)
     offset = seq.diff(r.left, t.snd_una)
     text = min(n, max(held - offset, 0))
     flags = ACK
@@ -344,7 +358,7 @@ def _send_loss_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
         last = runs.get(tcp.runs, q.tail)
         if runs.size(last) > mss and not runs.split(tcp.runs, q, q.tail, seq.add(last.right, -mss)):
             return
-        _send_copy(tcp, net, t, q.tail, held, now)
+        _send_copy(tcp, net, t, q.tail, held, mss, now)
         t.tlp.is_retrans = 1
     tcp.counters.loss_probes += 1
     t.tlp.active = 1
@@ -383,6 +397,9 @@ def _send_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     held = ring.used(t.snd)
     if held > 0 and t.snd_nxt == t.snd_una:
         n = min(held, max(t.snd_wnd, 1), segment_size(t))
+        if t.snd_wnd > 0 and not runs.has_room(tcp.runs, t.queue):
+            _wait_for_room(tcp, t, now)
+            return
         tcp.counters.window_probes += 1
         end = seq.add(t.snd_nxt, n)
         if t.snd_wnd > 0:

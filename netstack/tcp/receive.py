@@ -9,12 +9,16 @@ out-of-order data is copied once, like all other.  When it is acknowledged is in
 from __future__ import annotations
 
 from ..errors import Drop
-from ..machine import MS, addressof, arena, at, compiled, put16, put32, ring
+from ..machine import MS, addressof, arena, at, compiled, offsetof, put16, put32, ring
+from ..machine import lock as mutex
 from ..machine.arena import Arena
 from . import drs, dsack, quickack, ranges, rto, seq, space, timestamps, window
+from . import memory as mem
 from .header import FIN, NOP, PSH, SACK, SYN, URG, Segment
 from .tcb import Tcb, Tcp, arm, notify
 
+SND_LOCK = offsetof(Tcb, "snd_lock")
+ALWAYS = 1 << 62            # of tcp_mem
 FAIR_SIZE = 128             # bytes; smaller segments do not make the window grow (Linux)
 
 
@@ -25,29 +29,66 @@ def memory(tcp: Tcp) -> Arena:
 
 
 @compiled
-def provide(tcp: Tcp, r: ring.Ring) -> bool:
-    """Make sure that a ring has its memory.  False when there is none left."""
+def provide(tcp: Tcp, r: ring.Ring, most: int) -> bool:
+    """Make sure that a ring has its memory; all together have `most` bytes then.  False when there is none left."""
     if r.data != 0:
         return True
-    a = memory(tcp)
-    where = arena.allot(a, r.size)
+    where = _allot(tcp, r.size, most)
     if where == 0:
         return False
-    r.data = addressof(a) + where - addressof(r)
+    r.data = addressof(memory(tcp)) + where - addressof(r)
     return True
+
+
+@compiled
+def _allot(tcp: Tcp, size: int, most: int) -> int:
+    """A block for a ring: where, or 0 when tcp_mem or the arena has no more."""
+    m = tcp.memory
+    where = 0
+    if mem.may_take(m, size, most):
+        where = arena.allot(memory(tcp), size)
+    if where == 0:
+        mem.press(m)
+        return 0
+    mem.take(m, size, tcp.settings.tcp_mem_pressure)
+    return where
+
+
+@compiled
+def _release(tcp: Tcp, r: ring.Ring) -> None:
+    a = memory(tcp)
+    arena.release(a, addressof(r) + r.data - addressof(a), r.size)
+    mem.give(tcp.memory, r.size, tcp.settings.tcp_mem_low)
 
 
 @compiled
 def give_back(tcp: Tcp, r: ring.Ring) -> None:
     """Free a ring's memory."""
     if r.data != 0:
-        a = memory(tcp)
-        arena.release(a, addressof(r) + r.data - addressof(a), r.size)
+        _release(tcp, r)
         r.data = 0
 
 
 @compiled
-def fit(tcp: Tcp, r: ring.Ring, size: int, end: int) -> bool:
+def relieve(tcp: Tcp, t: Tcb) -> None:
+    """Under pressure the receive ring goes back when it is empty.  The caller owns the world and the reading side."""
+    if tcp.memory.pressure and ring.used(t.rcv) == 0 and t.reassembly.count == 0:
+        give_back(tcp, t.rcv)
+
+
+@compiled
+def relieve_sender(tcp: Tcp, t: Tcb) -> None:
+    """... and the send ring, unless a thread is about to write.  The caller owns the world."""
+    if tcp.memory.pressure == 0 or t.snd.data == 0 or ring.used(t.snd) != 0:
+        return
+    if mutex.try_lock(addressof(t) + SND_LOCK):
+        if ring.used(t.snd) == 0:
+            give_back(tcp, t.snd)
+        mutex.unlock(addressof(t) + SND_LOCK)
+
+
+@compiled
+def fit(tcp: Tcp, r: ring.Ring, size: int, end: int, most: int) -> bool:
     """Give a ring room for `size` bytes; `end`: the position behind the last byte that stands in it.
 
     Nobody else may read or write it meanwhile: the caller owns the world and, for an application's side,
@@ -59,12 +100,14 @@ def fit(tcp: Tcp, r: ring.Ring, size: int, end: int) -> bool:
     if r.data == 0:
         r.size = size
         return True
-    a = memory(tcp)
-    where = arena.allot(a, size)
+    if tcp.memory.pressure and size > space.SMALLEST_RING << 1:
+        return False
+    where = _allot(tcp, size, most)
     if where == 0:
         return False
+    a = memory(tcp)
     ring.copy_out(r, r.head, end, addressof(a) + where, size)
-    arena.release(a, addressof(r) + r.data - addressof(a), r.size)
+    _release(tcp, r)
     r.data = addressof(a) + where - addressof(r)
     r.size = size
     return True
@@ -84,7 +127,11 @@ def begin(tcp: Tcp, t: Tcb, now: int) -> None:
 def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Take the text of an acceptable segment, trimmed to the window by the caller.  Drop.NONE, or why not."""
     n = seg.data_len
-    if not provide(tcp, t.rcv):
+    if tcp.memory.pressure and t.rcv.data == 0 and seg.seq != t.rcv_nxt:
+        tcp.counters.ofo_drops += 1                     # what is in order needs the memory more
+        t.ack_now = 1
+        return Drop.TCP_MEMORY
+    if not provide(tcp, t.rcv, ALWAYS):                 # nothing waits to be read: as Linux, whatever tcp_mem says
         tcp.counters.rcv_q_drops += 1
         t.ack_now = 1
         return Drop.TCP_MEMORY
@@ -100,7 +147,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             t.ack_now = 1
             return Drop.TCP_REASSEMBLY
         ring.place(t.rcv, position, seg.data, n)
-        if n >= FAIR_SIZE:
+        if n >= FAIR_SIZE and tcp.memory.pressure == 0:
             space.grow_window(t.space, n, ring.used(t.rcv), window.receive_mss(t))
         tcp.counters.out_of_order += 1
         t.stats.out_of_order += 1
@@ -167,7 +214,7 @@ def _learn(tcp: Tcp, t: Tcb, seg: Segment, n: int, now: int) -> None:
         if sample >= 0:
             drs.on_sample(t.drs, sample if sample > 0 else MS)
     quickack.on_text(q, window.current(t), rto.timeout(t.rto), tcp.settings.tcp_delack, now)
-    if n >= FAIR_SIZE and space.grow_window(t.space, n, ring.used(t.rcv), mss):
+    if n >= FAIR_SIZE and tcp.memory.pressure == 0 and space.grow_window(t.space, n, ring.used(t.rcv), mss):
         q.quick = max(q.quick, 1)                               # the peer should know
 
 
@@ -199,7 +246,7 @@ def make_room(tcp: Tcp, t: Tcb) -> None:
     end = t.rcv.tail
     if t.reassembly.count != 0:
         end += seq.diff(t.reassembly.items[t.reassembly.count - 1].right, t.rcv_nxt)
-    if not fit(tcp, t.rcv, t.space.window, end):                # no memory: it stays as it is
+    if not fit(tcp, t.rcv, t.space.window, end, tcp.settings.tcp_mem):                # no memory: it stays as it is
         space.set_rcvbuf(t.space, space.rcvbuf_for(t.rcv.size, tcp.settings.tcp_adv_win_scale),
                          tcp.settings.tcp_adv_win_scale)
 
@@ -209,10 +256,21 @@ def make_room_to_send(tcp: Tcp, t: Tcb, n: int) -> bool:
     """Give the send ring the memory for n bytes more, as far as the buffer may be; False: it has none at all.
 
     The caller owns the world and the sending side."""
-    wanted = min(ring.used(t.snd) + n, t.space.sndbuf)
-    if wanted > t.snd.size and not fit(tcp, t.snd, wanted, t.snd.tail):
-        t.space.sndbuf = t.snd.size                             # no memory: it stays as it is
-    return provide(tcp, t.snd)
+    s = t.space
+    if s.cut != 0:                                              # there was no memory: perhaps there is now
+        s.sndbuf = max(s.sndbuf, s.cut)
+        s.cut = 0
+    wanted = min(ring.used(t.snd) + n, s.sndbuf)
+    most = tcp.settings.tcp_mem_pressure        # the rest is for receiving: two ends could block each other
+    if wanted > t.snd.size and not fit(tcp, t.snd, wanted, t.snd.tail, most):
+        s.cut = s.sndbuf
+        s.sndbuf = t.snd.size                                   # no memory: it stays as it is, until it is full again
+    if provide(tcp, t.snd, most) or t.snd.size == space.SMALLEST_RING:
+        return t.snd.data != 0
+    s.cut = s.sndbuf
+    s.sndbuf = space.SMALLEST_RING                              # not so much, but perhaps a little
+    t.snd.size = space.SMALLEST_RING
+    return provide(tcp, t.snd, most)
 
 
 @compiled
@@ -225,7 +283,7 @@ def on_read(tcp: Tcp, t: Tcb, now: int) -> bool:
     settings = tcp.settings
     mss = window.receive_mss(t)
     wanted = drs.on_read(t.drs, t.rcv.head, mss, now)
-    if wanted != 0 and settings.tcp_moderate_rcvbuf and not s.locked & space.RCVBUF:
+    if wanted != 0 and settings.tcp_moderate_rcvbuf and tcp.memory.pressure == 0 and not s.locked & space.RCVBUF:
         rcvbuf = min(space.rcvbuf_for(wanted, settings.tcp_adv_win_scale), settings.tcp_rmem_max)
         if rcvbuf > s.rcvbuf:
             space.set_rcvbuf(s, rcvbuf, settings.tcp_adv_win_scale)

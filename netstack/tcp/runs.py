@@ -65,6 +65,12 @@ def size(r: Run) -> int:
 
 
 @compiled
+def has_room(runs: Table, q: Queue) -> bool:
+    """Whether what is sent next can be remembered: by a run of its own, or by the last one."""
+    return q.tail != 0 or table.has_room(runs)
+
+
+@compiled
 def append(runs: Table, q: Queue, left: int, right: int, now: int) -> int:
     """left .. right - 1 was sent for the first time.  The index of a run made for it; 0 when it joined the last one."""
     if q.tail != 0:

@@ -33,6 +33,7 @@ class Space:
     user_clamp: i64     # TCP_WINDOW_CLAMP; 0: none
     notsent_lowat: i64  # TCP_NOTSENT_LOWAT; 0: the stack's
     cwnd: i64           # the congestion window that sndbuf was sized for last
+    cut: i64            # what sndbuf was before there was no memory for it; 0: there was
     locked: u8          # RCVBUF, SNDBUF: the application has set it, so it stays
 
 

@@ -41,6 +41,7 @@ from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
 from .header import Segment
+from .memory import Memory
 from .mtu_probe import MtuProbe
 from .newreno import Recovery
 from .orphan import Orphans
@@ -280,6 +281,9 @@ class TcpSettings:
     tcp_time_wait: i64          # 2 MSL
     tcp_probe_interval: i64     # until the next search
     tcp_delack: i64             # delayed ACK (Linux: TCP_DELACK_MIN)
+    tcp_mem_low: i64            # tcp_mem, here in bytes: pressure ends
+    tcp_mem_pressure: i64       # ... begins
+    tcp_mem: i64                # ... nothing is handed out above
     tcp_rmem_min: i64           # tcp_rmem: receive buffer, bytes
     tcp_rmem: i64               # ... where it begins
     tcp_rmem_max: i64           # ... how far it grows by itself
@@ -331,6 +335,7 @@ class TcpCounters:
     aborts_on_linger: i64       # closed in FIN-WAIT-2, where TCP_LINGER2 -1 allows no waiting
     aborts_on_memory: i64       # too many orphans
     rcv_q_drops: i64            # TCPRcvQDrop: no buffer for text
+    ofo_drops: i64              # TCPOFODrop: under pressure no buffer for text out of order
     out_of_order: i64
     loss_probes: i64
     dsacks_received: i64
@@ -388,6 +393,7 @@ class Tcp:
     settings: TcpSettings
     counters: TcpCounters
     orphans: Orphans
+    memory: Memory
     change_count: i64
     changes: i64                # distance of the ring of Change records
 

@@ -105,7 +105,8 @@ def test_blocks_never_overlap(steps):
         ctypes.memset(start, 0xCC, step)
         live[where] = step
     assert a.live == sum(block(n) for n in live.values())
-    assert a.live <= a.peak <= a.used <= size
+    assert a.live <= a.used <= size
+    assert a.live <= a.peak <= size
 
 
 def block(n):
@@ -117,6 +118,24 @@ def block(n):
 
 def test_size_classes():
     assert [arena.size_class(n) for n in (1, 2048, 2049, 4096, 65536, arena.LARGEST)] == [0, 0, 1, 1, 5, 13]
+
+
+def test_larger_blocks_are_cut_and_all_grow_together_again():
+    a, _memory = new_arena(16384)
+    whole = arena.allot(a, 16384)
+    arena.release(a, whole, 16384)
+    assert a.used == 0
+    halves = [arena.allot(a, 8192), arena.allot(a, 8192)]
+    arena.release(a, halves[0], 8192)
+    small = [arena.allot(a, 2048) for _ in range(4)]
+    assert sorted(small) == [halves[0] + 2048 * i for i in range(4)]
+    assert arena.allot(a, 1) == 0
+    assert a.exhausted == 1
+    order = sorted(small)
+    for where in (order[1], order[3], order[0], order[2]):
+        arena.release(a, where, 2048)
+    assert arena.allot(a, 8192) == halves[0]
+    assert arena.allot(a, 2048) == 0
 
 
 def test_a_block_is_used_again():
