@@ -220,6 +220,7 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         t.reset_on_close = 1 if value == 0 else 0
     elif option == TCP_NODELAY:
         t.nodelay = flag
+        t.push |= flag                                  # (tcp(7)) what waits goes out, even if TCP_CORK holds it
         tcb.mark_due(w.tcp, t)
     elif option == TCP_CORK:
         t.cork = flag

@@ -207,6 +207,7 @@ def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
     if count <= 0:
         return -EAGAIN
     t.more = 1 if flags & MSG_MORE else 0
+    t.push = 0                                              # it was for what was written before
     tail = t.snd.tail
     ring.place(t.snd, tail, address, count)
     if flags & MSG_OOB:

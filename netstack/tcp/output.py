@@ -242,6 +242,8 @@ def _worth_sending(t: Tcb, n: int, left: int, mss: int) -> bool:
         return True
     if n == left:                                                   # (2) all that there is, PUSHed ...
         idle = seq.leq(t.snd_sml, t.snd_una)
+        if t.push:                                                              # TCP_NODELAY flushes
+            return True
         if t.cork == 0 and t.more == 0 and (t.nodelay or idle):                     #     ... and Nagle allows
             return True
         return False

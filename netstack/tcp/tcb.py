@@ -141,7 +141,7 @@ class Tcb:
     fin_sent: u8
     fin_received: u8
     fin_held: u8            # the peer's FIN is here, text before it is not
-    push: u8                # application asked for the last bytes to be pushed
+    push: u8                # TCP_NODELAY was set: what waits is to go out, though it be corked
     # options agreed on
     sack_ok: u8             # both sides sent SACK-permitted
     ws_ok: u8               # both sides sent the window scale option

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from .link import SYN
+from .link import ACK, RST, SYN
 
 EADDRNOTAVAIL = 99
 
@@ -34,6 +34,19 @@ def test_3_3_3_neighbours_for_one_destination(make_link):
     got = ports(link, 20, 80)
     assert len(set(got)) == 20
     assert [(b - a) % 100 for a, b in pairwise(got)] == [1] * 19
+
+
+def test_3_3_3_a_port_that_is_free_again_is_not_the_next(make_link):
+    """"next_ephemeral++": also if the connection before is over."""
+    link = make_link(ip_local_port_range=(40_000, 40_099))
+    got = []
+    for _ in range(5):
+        conn = link.connect(port=80)
+        link.expect(SYN)
+        got.append(link.port)
+        link.peer_sends(RST | ACK, seq=0, ack=1)
+        conn.close()
+    assert [(b - a) % 100 for a, b in pairwise(got)] == [1] * 4
 
 
 def test_3_3_3_the_offset_is_another_for_each_destination(make_link):

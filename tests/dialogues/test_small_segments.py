@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import socket as real
 
+import pytest
+
 from .link import ACK, FIN, PSH
 
 
@@ -123,3 +125,34 @@ def test_nagle_works_again_after_two_gigabytes(link):
         link.peer_sends(ACK)
     conn.send(b"b")
     link.expect(ACK, data=b"b")
+
+
+# ---- tcp(7): TCP_NODELAY "... forces an explicit flush of pending output, even if TCP_CORK is currently set"
+
+
+@pytest.mark.parametrize("cork", ["TCP_CORK", "MSG_MORE"])
+def test_nodelay_flushes_through_a_cork(link, cork):
+    conn = link.established(**({"TCP_CORK": 1} if cork == "TCP_CORK" else {}))
+    conn.send(b"corked", real.MSG_MORE if cork == "MSG_MORE" else 0)
+    link.expect_silence(0.1)
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_NODELAY, 1)
+    link.expect(ACK, seq=1, data=b"corked")
+
+
+def test_and_what_follows_is_corked_again(link):
+    conn = link.established(TCP_CORK=1)
+    conn.send(b"corked")
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_NODELAY, 1)
+    link.expect(ACK, seq=1, data=b"corked")
+    link.peer_sends(ACK)
+    conn.send(b"again")
+    link.expect_silence(0.1)
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_CORK, 0)
+    link.expect(ACK, seq=7, data=b"again")
+
+
+def test_switching_nodelay_off_flushes_nothing(link):
+    conn = link.established(TCP_CORK=1)
+    conn.send(b"corked")
+    conn.setsockopt(real.IPPROTO_TCP, real.TCP_NODELAY, 0)
+    link.expect_silence(0.1)
