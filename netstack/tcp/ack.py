@@ -200,10 +200,10 @@ def _leave_queue(tcp: Tcp, t: Tcb, upto: int, now: int) -> None:
 def _measure(t: Tcb, a: acked.Acked, now: int) -> None:
     """RTT samples, if this ACK can give them (RFC 6298 section 3)."""
     t.cc.rtt = -1
-    if a.sent_at >= 0:
+    if a.sent_at >= 0 and a.copied == 0:                        # else a copy filled a hole, and the rest had waited
         t.cc.rtt = now - a.sent_at
         rto.on_rtt(t.rto, t.cc.rtt, a.sent_at, now)
-    elif a.copy_at >= 0 and a.advanced and a.tsecr >= 0:        # (RFC 7323 4.1) what was sent again: only the echo tells
+    elif a.copy_at >= 0 and a.advanced and a.tsecr >= 0:        # (RFC 7323 4.1) sent again: only the echo tells
         if seq.geq(a.tsecr, timestamps.clock(t.ts, a.copy_at)):
             rto.on_rtt(t.rto, now - a.copy_at, a.copy_at, now)  # it answers the last copy
             return
