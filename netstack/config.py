@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from .tcp import algorithms
@@ -31,6 +32,8 @@ class Setting:
     most: float = LARGEST
     also: tuple[tuple[str, ...], ...] = ()      # (layer, fields...) that keep the same values
     names: Callable[[], tuple[str, ...]] | None = None      # what the numbers 0, 1 ... are called: the value is a name
+    # ... or the value is a text: to numbers, and back
+    form: tuple[Callable[[str], tuple[int, ...]], Callable[[tuple[int, ...]], str]] | None = None
 
 
 def _flag(layer: str, field: str, meaning: str) -> Setting:
@@ -43,6 +46,28 @@ def _count(layer: str, field: str, meaning: str, least: int = 0, most: int = LAR
 
 def _time(layer: str, field: str, unit: int, meaning: str, least: float = 0) -> Setting:
     return Setting(layer, (field,), meaning, unit=unit, least=least)
+
+
+def _read_keys(text: str) -> tuple[int, ...]:
+    """As Linux: four times 32 bits in hexadecimal, and perhaps the same again behind a comma."""
+    words: list[int] = []
+    keys = text.strip().split(",")
+    for key in keys:
+        parts = key.split("-")
+        if len(parts) != 4 or len(keys) > 2 or not all(0 < len(p) <= 8 for p in parts):
+            raise ValueError(f"{text!r} is not like 01234567-89abcdef-01234567-89abcdef, or two, with a comma")
+        a, b, c, d = (int(p, 16) for p in parts)
+        words += [_signed(a | b << 32), _signed(c | d << 32)]
+    return (len(keys), *words, *[0] * (4 - len(words)))
+
+
+def _signed(v: int) -> int:
+    return v - (1 << 64) if v >> 63 else v
+
+
+def _write_keys(values: tuple[int, ...]) -> str:
+    keys = [values[1 + 2 * i:3 + 2 * i] for i in range(values[0])]
+    return ",".join("-".join(f"{v >> shift & 0xFFFF_FFFF:08x}" for v in key for shift in (0, 32)) for key in keys)
 
 
 _V4, _NEIGHBOUR = "net.ipv4.", "net.ipv4.neigh.default."
@@ -112,6 +137,14 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_probe_threshold": _count("tcp", "tcp_probe_threshold", "bytes: a search that is so close is over", 1,
                                         65535),
     _V4 + "tcp_probe_interval": _time("tcp", "tcp_probe_interval", SECOND, "s until it begins anew"),
+    _V4 + "tcp_fastopen": _count("tcp", "tcp_fastopen", "Fast Open, a sum: 1 clients, 2 listeners with TCP_FASTOPEN, "
+                                 "4 clients without a cookie, 512 listeners without, 1024 all listeners"),
+    _V4 + "tcp_fastopen_blackhole_timeout_sec": _time("tcp", "tcp_fastopen_pause", SECOND, "s that clients do without "
+                                                      "after a connection was cut off, then twice that ...; 0: none"),
+    _V4 + "tcp_fastopen_key": Setting("tcp", ("tcp_fastopen_keyed", "tcp_fastopen_key.k0", "tcp_fastopen_key.k1",
+                                              "tcp_fastopen_backup.k0", "tcp_fastopen_backup.k1"),
+                                      "key of the cookies, and behind a comma the one before it, whose cookies are "
+                                      "good too", form=(_read_keys, _write_keys)),
     _V4 + "tcp_keepalive_probes": _count("tcp", "tcp_keepalive_probes", "probes that end a silent connection", 1, 127),
     _V4 + "tcp_keepalive_time": _time("tcp", "tcp_keepalive_time", SECOND, "s of silence before the first", 0.001),
     _V4 + "tcp_keepalive_intvl": _time("tcp", "tcp_keepalive_intvl", SECOND, "s between them", 0.001),
@@ -170,6 +203,9 @@ class Settings(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         setting = self._find(name)
+        if setting.form is not None:
+            record = self._records[setting.layer]
+            return setting.form[1](tuple(int(attrgetter(field)(record)) for field in setting.fields))
         values = tuple(self._read(setting, field) for field in setting.fields)
         if setting.names is not None:
             return setting.names()[int(values[0])]
@@ -186,6 +222,9 @@ class Settings(Mapping[str, Any]):
                 raise ValueError(f"{name} must be {' or '.join(setting.names())}, not {value!r}")
             value = setting.names().index(value)
             self._know(value)
+        if setting.form is not None:
+            self._set_text(setting, setting.form[0](str(value)))
+            return
         values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
         if len(values) != len(setting.fields):
             raise ValueError(f"{name} takes {len(setting.fields)} values, not {value!r}")
@@ -200,6 +239,13 @@ class Settings(Mapping[str, Any]):
             for layer, *fields in ((setting.layer, *setting.fields), *setting.also):
                 for field, v in zip(fields, values, strict=True):
                     setattr(self._records[layer], field, round(v * setting.unit))
+
+    def _set_text(self, setting: Setting, values: tuple[int, ...]) -> None:
+        with self._guard():
+            for field, v in zip(setting.fields, values, strict=True):
+                owner, _, name = field.rpartition(".")
+                record = self._records[setting.layer]
+                setattr(attrgetter(owner)(record) if owner else record, name, v)
 
     def __iter__(self) -> Iterator[str]:
         return iter(SETTINGS)

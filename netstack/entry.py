@@ -14,6 +14,7 @@ from .errors import (
     EAGAIN,
     EBADF,
     EDESTADDRREQ,
+    EINPROGRESS,
     EINVAL,
     ENETUNREACH,
     ENFILE,
@@ -27,14 +28,14 @@ from .ip import address as addresses
 from .ip import route
 from .machine import addressof, at, compiled, invoke6, offsetof, ring, store64, store_release
 from .machine import lock as mutex
-from .tcp import calls, demux, info, receive
+from .tcp import calls, demux, fastopen, info, receive
 from .tcp import listen as listening
 from .tcp.tcb import State, Tcb, notify
 from .world import World
 
 AF_INET, AF_INET6 = 2, 10
 MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT = 0x1, 0x2, 0x20, 0x40
-MSG_WAITALL, MSG_NOSIGNAL, MSG_MORE = 0x100, 0x4000, 0x8000
+MSG_WAITALL, MSG_NOSIGNAL, MSG_MORE, MSG_FASTOPEN = 0x100, 0x4000, 0x8000, 0x2000_0000
 SEND_FLAGS = MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE
 RECV_FLAGS = MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL
 ANY_V4 = 0xFFFF_0000_0000           # ::ffff:0.0.0.0, as Python writes the IPv4 wildcard
@@ -271,6 +272,8 @@ def _stream_send(w: World, h: int, ep: Endpoint, address: int, n: int, flags: in
 def _send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> int:
     if flags & ~SEND_FLAGS:
         return -EOPNOTSUPP
+    if t.fast.deferred:
+        return -EINPROGRESS                             # `open_with` is to be called
     mutex.lock(addressof(t) + SND_LOCK)
     if ring.room(t.snd) < n or t.snd.data == 0:
         _make_room(w, t, n)
@@ -280,6 +283,51 @@ def _send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> i
         drive.kick(w, ep.index, ep)
     if ep.fd_engine >= 0 and (result < 0 or not calls.is_writable(w.tcp, t)):
         _show(w, ep, t)
+    return result
+
+
+@compiled
+def open_with(world: int, h: int, address: int, n: int, hi: int, lo: int, port: int, scope: int) -> int:
+    """sendto(2) with MSG_FASTOPEN that does not block: bytes that the SYN carries, -EINPROGRESS: none, or -errno.
+
+    RFC 7413 4.2.1.  Port 0: the first text after a connect with TCP_FASTOPEN_CONNECT; -EAGAIN when it is not the first.
+    """
+    w = at(World, world)
+    ep = handles.endpoint_of(w, h)
+    enter_call(ep)
+    result = _checked(w, h, ep)
+    if result == 0 and not handles.is_tcp(h):
+        result = -EOPNOTSUPP
+    if result == 0:
+        t = handles.connection(w, ep.index)
+        mutex.lock(addressof(t) + SND_LOCK)
+        drive.lock(w)
+        now = drive.time(w)
+        w.tcp.now = now
+        if port != 0:
+            result = _connect_with(w, ep, t, hi, lo, port, scope, now)
+        elif t.fast.deferred == 0:
+            result = -EAGAIN
+        if result == 0:
+            room = n if receive.make_room_to_send(w.tcp, t, n) else 0
+            result = calls.open_with(w.tcp, t, address, room, now)
+        drive.after_call(w, now)
+        mutex.unlock(addressof(t) + SND_LOCK)
+    drive.leave(w, h, ep)
+    return result
+
+
+@compiled
+def _connect_with(w: World, ep: Endpoint, t: Tcb, hi: int, lo: int, port: int, scope: int, now: int) -> int:
+    """0 when text may follow in the SYN, else as `connect`."""
+    if not w.tcp.settings.tcp_fastopen & fastopen.CLIENT:
+        return -EOPNOTSUPP
+    if scope != 0:
+        ep.interface = scope
+    asked = t.fast.connect
+    t.fast.connect = 1
+    result = _connect_tcp(w, t, hi, lo, port, now)
+    t.fast.connect = asked
     return result
 
 

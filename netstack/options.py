@@ -8,10 +8,23 @@ from __future__ import annotations
 from . import handles
 from .datagram import ring_size
 from .endpoint import Endpoint
-from .errors import EINVAL, ENODEV, ENOPROTOOPT
+from .errors import EINVAL, ENODEV, ENOPROTOOPT, EOPNOTSUPP
 from .ip import route
 from .machine import MS, SECOND, compiled
-from .tcp import congestion, defer, mtu_probe, orphan, path, receive, recovery, space, tcb, usertimeout, window
+from .tcp import (
+    congestion,
+    defer,
+    fastopen,
+    mtu_probe,
+    orphan,
+    path,
+    receive,
+    recovery,
+    space,
+    tcb,
+    usertimeout,
+    window,
+)
 from .tcp.ecn import CODEPOINT
 from .tcp.space import MIN_RCVBUF, MIN_SNDBUF
 from .tcp.tcb import State, Tcb
@@ -29,6 +42,7 @@ TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, 
 TCP_LINGER2, TCP_DEFER_ACCEPT = IPPROTO_TCP | 8, IPPROTO_TCP | 9
 TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
 TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT = IPPROTO_TCP | 10, IPPROTO_TCP | 25
+TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = IPPROTO_TCP | 23, IPPROTO_TCP | 30, IPPROTO_TCP | 34
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
@@ -133,6 +147,12 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
         return t.space.user_clamp if t.space.user_clamp != 0 else t.space.clamp
     if option == TCP_NOTSENT_LOWAT:
         return t.space.notsent_lowat
+    if option == TCP_FASTOPEN:
+        return t.fast.limit
+    if option == TCP_FASTOPEN_CONNECT:
+        return t.fast.connect
+    if option == TCP_FASTOPEN_NO_COOKIE:
+        return t.fast.no_cookie
     return -ENOPROTOOPT
 
 
@@ -271,8 +291,29 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
     elif option == TCP_NOTSENT_LOWAT:
         t.space.notsent_lowat = value & 0xFFFF_FFFF
         tcb.notify(w.tcp, t)
+    elif option in (TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE):
+        return _put_fastopen(w, t, option, value)
     else:
         return -ENOPROTOOPT
+    return 0
+
+
+@compiled
+def _put_fastopen(w: World, t: Tcb, option: int, value: int) -> int:
+    """TCP_FASTOPEN: so many may be pending; TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE: flags."""
+    s = w.tcp.settings
+    if value < 0 or (option != TCP_FASTOPEN and value > 1):
+        return -EINVAL
+    if option == TCP_FASTOPEN_CONNECT and not s.tcp_fastopen & fastopen.CLIENT:
+        return -EOPNOTSUPP
+    if t.state != State.CLOSED and (t.state != State.LISTEN or option == TCP_FASTOPEN_CONNECT):
+        return -EINVAL
+    if option == TCP_FASTOPEN:
+        t.fast.limit = min(value, s.somaxconn)
+    elif option == TCP_FASTOPEN_CONNECT:
+        t.fast.connect = value
+    else:
+        t.fast.no_cookie = value
     return 0
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket as real
 import struct
-from errno import EOPNOTSUPP
+from errno import EAGAIN, EINPROGRESS, EOPNOTSUPP
 from operator import index as to_int
 from typing import Any
 
@@ -19,6 +19,8 @@ from .sockbase import MSG_DONTWAIT, NEVER, Base, c_int
 MSG_PEEK = int(real.MSG_PEEK)
 MSG_WAITALL = int(real.MSG_WAITALL)
 MSG_TRUNC = int(real.MSG_TRUNC)
+MSG_FASTOPEN = entry.MSG_FASTOPEN
+SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
 DATAGRAM = 65536            # more than any datagram
 PIECE = 1 << 18             # bytes that `sendfile` reads at a time
@@ -52,10 +54,36 @@ class Transfer(Base):
             flags = c_int(flags)
         sent = _send(self._world, self._handle, address, n, flags)
         if sent < 0:
+            if sent == -EINPROGRESS:
+                return self._open_with(data, flags)
             deadline = 0
             while sent < 0:
                 deadline = self._await(sent, POLLOUT, deadline, flags)
                 sent = _send(self._world, self._handle, address, n, flags)
+        return sent
+
+    def _open_with(self, data: Any, flags: int, where: tuple[int, int, int, int] = (0, 0, 0, 0)) -> int:
+        """Send the first text with the SYN (RFC 7413): how many bytes.  A blocking socket waits until it is connected.
+
+        `where`: address and port; without, `connect` has been told.
+        """
+        _keep, address, n = locate(data)
+        sent = int(entry.open_with(self._world, self._handle, address, n, *where))
+        if sent == -EAGAIN:                         # another thread's text was the first
+            return self.send(data, flags)
+        if sent < 0 and sent != -EINPROGRESS:
+            raise self._error(sent)
+        if self._patience == 0 or flags & MSG_DONTWAIT:
+            if sent < 0:
+                raise self._error(sent)
+            return sent
+        self._await(-EAGAIN, POLLOUT, 0, flags)
+        error = int(entry.get_option(self._world, self._handle, SO_ERROR))
+        if error != 0:
+            raise self._error(-abs(error))
+        sent = max(sent, 0)
+        if sent < n:
+            sent += self.send(memoryview(data).cast("B")[sent:], flags & ~MSG_FASTOPEN)
         return sent
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
@@ -64,6 +92,8 @@ class Transfer(Base):
         if flags.__class__ is not int:
             flags = c_int(flags)
         sent = _send(self._world, self._handle, address, n, flags)
+        if sent == -EINPROGRESS:
+            sent = self._open_with(data, flags)
         if sent == n:
             return
         patience = self._patience
@@ -84,7 +114,7 @@ class Transfer(Base):
             sent = _send(self._world, self._handle, address + done, n - done, flags)
 
     def sendto(self, data: Any, *arguments: Any) -> int:
-        """sendto(data[, flags], address): send a datagram there."""
+        """sendto(data[, flags], address): send a datagram there.  A stream: with MSG_FASTOPEN, connect and send."""
         if len(arguments) == 1:
             flags, address = 0, arguments[0]
         elif len(arguments) == 2:
@@ -92,6 +122,8 @@ class Transfer(Base):
         else:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(arguments) + 1} given)")
         if self._kind is _TCP:
+            if flags & MSG_FASTOPEN:
+                return self._open_with(data, flags, names.parse(self._stack, self._af, address, "sendto"))
             return self.send(data, flags)           # a stream ignores the address, as Linux does
         try:
             known = names.KNOWN[self._af].get(address)

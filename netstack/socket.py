@@ -25,6 +25,10 @@ __all__ = [name for name in _real.__all__ if name not in ("CAPI", "sethostname")
 globals().update({name: getattr(_real, name) for name in dir(_real)       # every constant that this Python has
                   if name not in globals() and not name.startswith("__") and name not in ("CAPI", "sethostname")})
 
+for _name, _value in (("MSG_FASTOPEN", 0x2000_0000), ("TCP_FASTOPEN", 23), ("TCP_FASTOPEN_CONNECT", 30),
+                      ("TCP_FASTOPEN_NO_COOKIE", 34)):
+    globals().setdefault(_name, _value)                                  # not every Python has a name for them
+
 SocketType = socket
 
 

@@ -36,6 +36,9 @@ TCP_WINDOW_CLAMP = 10
 TCP_CC_INFO = 26
 TCP_USER_TIMEOUT = 18
 TCP_NOTSENT_LOWAT = 25
+TCP_FASTOPEN = 23
+TCP_FASTOPEN_CONNECT = 30
+TCP_FASTOPEN_NO_COOKIE = 34
 IPV6_MTU_DISCOVER = 23
 
 
@@ -109,6 +112,12 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_STREAM, TCP_WINDOW_CLAMP): Option(Form.INT, "the largest window to offer, bytes", kinds=_TCP),
     (_STREAM, TCP_NOTSENT_LOWAT): Option(Form.INT, "bytes not yet sent that make it unwritable; 0: the stack's",
                                          kinds=_TCP),
+    (_STREAM, TCP_FASTOPEN): Option(Form.INT, "a listener takes text from SYNs (RFC 7413): so many may be pending; "
+                                    "0: none", kinds=_TCP),
+    (_STREAM, TCP_FASTOPEN_CONNECT): Option(Form.INT, "1: connect returns at once, and what is written first goes with "
+                                            "the SYN, if there is a cookie", kinds=_TCP),
+    (_STREAM, TCP_FASTOPEN_NO_COOKIE): Option(Form.INT, "1: Fast Open without cookies, where the network is trusted",
+                                              kinds=_TCP),
     (_STREAM, TCP_CONGESTION): Option(Form.ALGORITHM, "congestion control: cubic, reno or bbr", kinds=_TCP),
     (_STREAM, TCP_INFO): Option(Form.STRUCT, "struct tcp_info: what the connection is doing", writable=False,
                                 kinds=_TCP),

@@ -17,7 +17,8 @@ from .datagram import SOCK_SIZE, Datagrams
 from .ip import setup
 from .ip.net import Net
 from .machine import MS, SECOND, Array, addressof, arena, at, i32, i64, record, sizeof, table, timers, u32
-from .tcp import memory as memory_
+from .machine.random import siphash64
+from .tcp import fastopen, memory as memory_
 from .tcp.algorithms import DEFAULT, index_of
 from .tcp.runs import Run
 from .tcp.tcb import CHANGE_SIZE, CHANGES, TCB_SIZE, Tcp, TcpSettings
@@ -178,6 +179,8 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     t.settings.tcp_mem = profile.buffers & -memory_.PAGE           # 3 : 4 : 6, as on Linux
     t.settings.tcp_mem_low = profile.buffers // 2 & -memory_.PAGE
     t.settings.tcp_mem_pressure = 2 * profile.buffers // 3 & -memory_.PAGE
+    t.settings.tcp_fastopen_key.k0 = siphash64(t.key, 7413, 0, 0, 0, 0, 1)
+    t.settings.tcp_fastopen_key.k1 = siphash64(t.key, 7413, 1, 0, 0, 0, 2)
 
     d = w.datagrams
     table.init(d.socks, base + places["socks"], SOCK_SIZE, profile.sockets)
@@ -217,6 +220,8 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_sack = 1
     s.tcp_dsack = 1
     s.tcp_timestamps = 1
+    s.tcp_fastopen = fastopen.CLIENT
+    s.tcp_fastopen_keyed = 1
     s.tcp_window_scaling = 1
     s.tcp_recovery = 1
     s.tcp_early_retrans = 3

@@ -138,6 +138,9 @@ def test_table_of_settings(clock):
             for name, default, span, meaning, _ in rows("docs/settings.md", "# Settings")}
     with netstack.Stack(clock=clock) as stack:
         for name, setting in SETTINGS.items():
+            if setting.form is not None:
+                assert told.pop(name, None) == ("random", "text", setting.meaning)
+                continue
             value = stack.settings[name]
             text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             most = f" to {setting.most}" if setting.most != (1 << 31) - 1 else " or more"

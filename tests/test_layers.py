@@ -62,6 +62,7 @@ MECHANISMS = {
     "frto",
     "space",
     "drs",
+    "fastopen",
     "quickack",
     "urgent",
     "usertimeout",

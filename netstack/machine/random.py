@@ -56,14 +56,27 @@ def below(r: Rng, n: int) -> int:
 @compiled
 def siphash(key: Key, a: int, b: int, c: int, d: int, e: int) -> int:
     """SipHash-2-4 of five 64-bit words (40 bytes), low 63 bits."""
+    return siphash64(key, a, b, c, d, e, 5) & _MASK63
+
+
+@compiled
+def siphash64(key: Key, a: int, b: int, c: int, d: int, e: int, words: int) -> int:
+    """SipHash-2-4 of the first of five 64-bit words, as a signed integer."""
     v0 = key.k0 ^ 0x736F_6D65_7073_6575
     v1 = key.k1 ^ 0x646F_7261_6E64_6F6D
     v2 = key.k0 ^ 0x6C79_6765_6E65_7261
     v3 = key.k1 ^ 0x7465_6462_7974_6573
-    for i in range(10):
+    for i in range(words + 5):
         m = 0
         rounds = 2
-        if i == 0:
+        if i == words:
+            m = words << 59             # the length in bytes, in the last block's top byte
+        elif i == words + 1:
+            v2 ^= 0xFF
+            rounds = 4
+        elif i > words:
+            break
+        elif i == 0:
             m = a
         elif i == 1:
             m = b
@@ -73,13 +86,6 @@ def siphash(key: Key, a: int, b: int, c: int, d: int, e: int) -> int:
             m = d
         elif i == 4:
             m = e
-        elif i == 5:
-            m = 40 << 56                # the length, in the last block's top byte
-        elif i == 6:
-            v2 ^= 0xFF
-            rounds = 4
-        else:
-            break
         v3 ^= m
         for _ in range(rounds):
             v0 = add64(v0, v1)
@@ -93,4 +99,4 @@ def siphash(key: Key, a: int, b: int, c: int, d: int, e: int) -> int:
             v1 = rotl64(v1, 17) ^ v2
             v2 = rotl64(v2, 32)
         v0 ^= m
-    return (v0 ^ v1 ^ v2 ^ v3) & _MASK63
+    return v0 ^ v1 ^ v2 ^ v3

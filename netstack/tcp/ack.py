@@ -36,6 +36,13 @@ from .tcb import Tcb, Tcp, arm, mark_due, notify
 @compiled
 def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     """An acceptable ACK in a synchronised state: SND.UNA =< SEG.ACK =< SND.MAX."""
+    _take(tcp, t, seg, now)
+    _update_window(tcp, t, seg)
+
+
+@compiled
+def _take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
+    """... all but its window."""
     t.keepalive.heard = now
     t.keepalive.probes = 0
     t.stats.last_ack_received = now
@@ -52,7 +59,7 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     if ecn.on_ack(t.ecn, seg.ack, seg.flags) and not seg.flags & SYN and (a.advanced or t.queue.head != 0):
         recovery.on_mark(tcp, t, now)
         t.prr.recover_fs += a.delivered                         # which was in flight until now (RFC 9937 6.2)
-    if t.ecn.mode == ecn.Mode.CLASSIC and seg.flags & ecn.ECE:
+    if t.ecn.mode == ecn.Mode.CLASSIC and seg.flags & (ecn.ECE | SYN) == ecn.ECE:
         _count_marked(tcp, t, a.delivered)
     elif t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN and _take_marks(tcp, t, seg):
         recovery.on_mark(tcp, t, now)
@@ -68,7 +75,6 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         if a.advanced:
             _restart_timer(tcp, t, now)
         mark_due(tcp, t)
-    _update_window(tcp, t, seg)
 
 
 @compiled
@@ -278,18 +284,8 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     if t.rto.syn_at != 0 and not t.syn_retransmitted:
         rto.on_rtt(t.rto, now - t.rto.syn_at, t.rto.syn_at, now)
     rto.on_established(t.rto, t.syn_retransmitted == 1)
-    path.begin(tcp, t, now)
-    t.stats.begun = now
-    t.stats.delivered = 1                                       # the SYN
     stats.on_rto_over(t.stats, now)
-    t.snd_una = seg.ack
-    t.snd_nxt = seg.ack
-    t.snd_max = seg.ack
-    t.snd_sml = seg.ack
-    t.recovery.high = seg.ack
-    rack.init(t.rack, seg.ack)
     t.retransmits = 0
-    t.was_open = 1
     t.syn_due = 0
     t.clocks.retransmit = 0
     t.clocks.user = 0
@@ -299,8 +295,8 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     t.snd_wl1 = seg.seq
     t.snd_wl2 = seg.ack
     t.max_window = max(t.max_window, t.snd_wnd)
-    recovery.describe(tcp, t)
-    congestion.begin(recovery.algorithm(tcp, t), t.cc, now)
+    if t.fast.pending == 0:
+        begin(tcp, t, now)
     if t.syn_retransmitted:
         t.cc.cwnd = recovery.segment_size(t)                    # (RFC 5681 3.1) IW is one segment after a lost SYN
     t.ts.last_ack_sent = t.rcv_nxt
@@ -308,5 +304,52 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     if t.keepalive.on:
         t.clocks.keepalive = now + t.keepalive.idle
         arm(tcp, t, t.clocks.keepalive)
+    if t.fast.pending or t.fast.text != 0:
+        _take_early(tcp, t, seg, now)
     mark_due(tcp, t)
     notify(tcp, t)
+
+
+@compiled
+def begin(tcp: Tcp, t: Tcb, now: int) -> None:
+    """Sending begins behind our SYN: with the handshake, or before it is over (RFC 7413 4.2.2)."""
+    first = seq.add(t.iss, 1)
+    t.snd_una = first
+    t.snd_nxt = first
+    t.snd_sml = first
+    t.recovery.high = first
+    if t.fast.text == 0:
+        t.snd_max = first
+    path.begin(tcp, t, now)
+    t.stats.begun = now
+    t.stats.delivered = 1                                       # the SYN
+    rack.init(t.rack, first)
+    t.was_open = 1
+    recovery.describe(tcp, t)
+    congestion.begin(recovery.algorithm(tcp, t), t.cc, now)
+
+
+@compiled
+def _take_early(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
+    """What became of the text that was sent with our SYN, or behind our SYN-ACK (RFC 7413 4.2)."""
+    f = t.fast
+    if f.text != 0:
+        index = runs.append(tcp.runs, t.queue, t.snd_una, t.snd_max, t.rto.syn_at if t.rto.syn_at != 0 else now)
+        if index != 0:
+            r = runs.get(tcp.runs, index)
+            rate.on_sent(t.rate, r, True, now)
+            r.again = t.syn_retransmitted
+        stats.set_busy(t.stats, True, now)
+        t.snd_nxt = t.snd_max
+    _take(tcp, t, seg, now)
+    if t.queue.head == 0:
+        return
+    usertimeout.begin(t.user, now)
+    t.clocks.user = usertimeout.deadline(t.user)
+    if t.clocks.user != 0:
+        arm(tcp, t, t.clocks.user)
+    if f.text != 0 or t.syn_retransmitted:                      # as Linux: sent again at once, no sign of congestion
+        recovery.resend(tcp, t)
+    elif t.clocks.retransmit == 0:
+        t.clocks.retransmit = now + rto.timeout(t.rto)
+        arm(tcp, t, t.clocks.retransmit)

@@ -18,6 +18,7 @@ from . import (
     defer,
     demux,
     ecn,
+    fastopen,
     listen,
     orphan,
     quickack,
@@ -86,7 +87,29 @@ def _listen(tcp: Tcp, net: Net, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.TCP_NO_ACK
     if seg.flags & FIN:                                     # SYN and FIN: nothing honest sends it (as Linux)
         return Drop.TCP_BAD_SYN
-    return listen.on_syn(tcp, net, t, seg, now)
+    result = listen.on_syn(tcp, net, t, seg, now)
+    if result == listen.TEXT:
+        index = demux.find(tcp, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo, seg.dst_port, seg.src_port)
+        return _take_early(tcp, get(tcp, index), seg, now)
+    return result
+
+
+@compiled
+def _take_early(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    """The text of a SYN with a good cookie, before the handshake is over (RFC 7413 4.2.2)."""
+    window.syn_field(t)
+    ack.begin(tcp, t, now)
+    t.snd_max = t.iss                                       # our SYN-ACK is yet to be sent
+    receive.begin(tcp, t, now)
+    _expand(tcp, t)
+    _trim(tcp, t, seg)
+    reason = DONE
+    if seg.data_len > 0:
+        reason = receive.place(tcp, t, seg, now)
+    t.ts.last_ack_sent = t.rcv_nxt
+    t.fast.text_acked = 1 if t.rcv_nxt != seq.add(t.irs, 1) else 0
+    notify(tcp, t)
+    return reason
 
 
 # ---- 3.10.7.3 SYN-SENT -------------------------------------------------------
@@ -113,6 +136,7 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     window.syn_field(t)                                                 # what our SYN offered
     listen.set_peer_options(tcp, t, seg)
     if acceptable:
+        _learn_fastopen(tcp, t, seg, now)
         _establish(tcp, t, seg, now)
         enter(tcp, t, State.ESTABLISHED)
         if t.defer.limit != 0 and seg.len == 1 and t.fin == 0:          # (tcp(7)) our text will carry the ACK
@@ -132,11 +156,29 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     return DONE
 
 
+@compiled
+def _learn_fastopen(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
+    """Whether the text of our SYN was taken, and what the server has given for the next time (RFC 7413 4.2.1)."""
+    f = t.fast
+    e = t.ep
+    taken = f.text != 0 and seg.ack == t.snd_max
+    fastopen.on_answer(tcp.fast, f, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, t.snd_mss, seg.fo, seg.fo_len,
+                       seg.fo_exp, t.syn_retransmitted, 1 if taken else 0, now)
+    if taken:
+        f.text_acked = 1
+        tcp.fast.disabled = 0
+        tcp.counters.fast_open_active += 1
+    elif f.text != 0:
+        f.failed = 1
+        tcp.counters.fast_open_active_fail += 1
+
+
 # ---- 3.10.7.4 Other states ---------------------------------------------------
 
 @compiled
 def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     if _ends_simultaneous_open(t, seg):
+        _learn_fastopen(tcp, t, seg, now)
         return _acknowledges(tcp, t, seg, now)
     if t.state == State.SYN_RECEIVED and seg.flags & (SYN | ACK | RST) == SYN and seg.seq == t.irs:
         t.syn_due = 1                                       # the peer's SYN again, text or not: our SYN-ACK was lost
@@ -167,7 +209,7 @@ def _ends_simultaneous_open(t: Tcb, seg: Segment) -> bool:
     Differs: by the letter of "first, check sequence number" it is an old duplicate; as on Linux it is taken.
     """
     return (t.state == State.SYN_RECEIVED and t.passive == 0 and seg.flags & (SYN | ACK | RST) == SYN | ACK
-            and seg.seq == t.irs and seg.ack == t.snd_max)
+            and seg.seq == t.irs and seq.gt(seg.ack, t.iss) and seq.leq(seg.ack, t.snd_max))
 
 
 @compiled
@@ -281,9 +323,11 @@ def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.TCP_TIME_WAIT                       # RFC 1337 4 (F1): TIME-WAIT is not cut short
     if t.state == State.SYN_RECEIVED:
         tcp.counters.attempt_fails += 1
-        if t.parent != 0:                               # came from LISTEN: "return this connection to the LISTEN state"
-            listen.drop_half_open(tcp, t)
-            t.parent = 0
+        if t.fast.pending:
+            listen.on_reset(tcp, t)
+            fail(tcp, t, ECONNRESET)
+            return DONE
+        listen.leave(tcp, t)                            # came from LISTEN: "return this connection to the LISTEN state"
         fail(tcp, t, ECONNREFUSED)
         return DONE
     tcp.counters.estab_resets += 1
@@ -306,7 +350,7 @@ def _fits_last_block(t: Tcb, seg: Segment) -> bool:
 @compiled
 def _unexpected_syn(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Fourth, check the SYN bit: in the window it is answered with a challenge ACK (RFC 5961 4.2)."""
-    if t.state == State.SYN_RECEIVED and t.parent != 0:
+    if t.state == State.SYN_RECEIVED and t.parent != 0 and t.fast.pending == 0:
         tcp.counters.attempt_fails += 1
         listen.drop_half_open(tcp, t)                   # "return this connection to the LISTEN state"
         t.parent = 0
@@ -320,12 +364,14 @@ def _unexpected_syn(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Fifth, check the ACK field, and what follows it."""
     if t.state == State.SYN_RECEIVED:
-        if not (seq.gt(seg.ack, t.snd_una) and seq.leq(seg.ack, t.snd_max)):
+        if not (seq.gt(seg.ack, t.iss) and seq.leq(seg.ack, t.snd_max)):
             return RESET
-        if t.parent != 0 and defer.drops(t.defer, t.retransmits, seg.data_len == 0 and not seg.flags & FIN):
+        early = t.fast.pending == 1
+        bare = seg.data_len == 0 and not seg.flags & FIN
+        if t.parent != 0 and not early and defer.drops(t.defer, t.retransmits, bare):
             tcp.counters.defer_accept_drops += 1
             return DONE                                 # as Linux: it is established when text comes
-        if t.parent != 0 and listen.is_full(tcp, t):
+        if t.parent != 0 and not early and listen.is_full(tcp, t):
             if tcp.settings.tcp_abort_on_overflow == 0:
                 return Drop.TCP_ACCEPT_QUEUE            # as Linux: the peer or our SYN-ACK timer tries again
             tcp.counters.embryonic_rsts += 1
@@ -338,10 +384,11 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN:
             accecn.on_last_ack(t.accecn, seg.flags >> 6 & 7, seg.len == 0, tcp.settings.tcp_ecn_fallback != 0)
         enter(tcp, t, State.ESTABLISHED)
-        if t.parent != 0:
+        if t.parent != 0 and not early:
             listen.on_established(tcp, t)
         if t.fin:                                       # CLOSE was called meanwhile (3.10.4)
             enter(tcp, t, State.FIN_WAIT_1)
+            _our_fin_acknowledged(tcp, t, now)
     elif seq.gt(seg.ack, t.snd_max) or seq.lt(seg.ack, seq.add(t.snd_una, -max(t.max_window, 1))):
         # something not yet sent, or (RFC 5961 5.2) too old to be true: answered, but rarely, or two ends that
         # disagree would answer each other for ever
@@ -360,8 +407,9 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 @compiled
 def _establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     """The handshake is over for us: sending begins (ack.py), receiving begins, and the buffers have their sizes."""
+    if t.fast.pending == 0:                             # else it has begun
+        receive.begin(tcp, t, now)
     ack.establish(tcp, t, seg, now)
-    receive.begin(tcp, t, now)
     _expand(tcp, t)
 
 

@@ -23,7 +23,7 @@ from ..errors import (
 )
 from ..ip.net import Net
 from ..machine import compiled, ring, store8, table, timers
-from . import demux, listen, orphan, path, quickack, receive, rto, seq, space, urgent, usertimeout, window
+from . import demux, fastopen, listen, orphan, path, quickack, receive, rto, seq, space, urgent, usertimeout, window
 from .arrives import fin_wait
 from .tcb import State, Tcb, Tcp, arm, disown, enter, fail, get, is_synchronized, mark_due, notify, unlink_port
 
@@ -41,6 +41,8 @@ def start_listening(tcp: Tcp, t: Tcb, backlog: int) -> int:
     if t.state not in (State.CLOSED, State.LISTEN) or t.ep.remote_port != 0:
         return -EINVAL
     t.backlog = min(max(backlog, 0), tcp.settings.somaxconn)
+    if tcp.settings.tcp_fastopen & fastopen.ALL_LISTENERS and t.fast.limit == 0:
+        t.fast.limit = t.backlog
     if t.state == State.LISTEN:
         return 0
     if t.ep.local_port == 0:
@@ -59,7 +61,7 @@ def start_listening(tcp: Tcp, t: Tcb, backlog: int) -> int:
 def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -> int:
     """Active OPEN: -EINPROGRESS when the SYN is on its way."""
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
-        return -EALREADY
+        return -EISCONN if t.fast.deferred else -EALREADY
     if t.state == State.LISTEN:
         return -EISCONN
     if t.state != State.CLOSED or (t.ep.remote_port != 0 and (t.was_open or t.ep.error != 0)):
@@ -92,6 +94,20 @@ def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -
     t.accepted = 1
     demux.insert(tcp, t)
     enter(tcp, t, State.SYN_SENT)
+    t.fast.tries = 0
+    t.fast.asks = 0
+    if t.fast.connect:
+        t.fast.deferred = 1
+        if prepare_fastopen(tcp, t, now) == fastopen.Use.TEXT:
+            return 0                                    # TCP_FASTOPEN_CONNECT: the SYN waits for the first text
+        t.fast.deferred = 0
+    return send_syn(tcp, t, now)
+
+
+@compiled
+def send_syn(tcp: Tcp, t: Tcb, now: int) -> int:
+    """The SYN goes out, -EINPROGRESS."""
+    t.fast.deferred = 0
     t.syn_due = 1
     tcp.counters.active_opens += 1
     t.user.since = 0
@@ -101,6 +117,38 @@ def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -
         arm(tcp, t, t.clocks.user)
     mark_due(tcp, t)
     return -EINPROGRESS
+
+
+@compiled
+def prepare_fastopen(tcp: Tcp, t: Tcb, now: int) -> int:
+    """Choose what our SYN asks for: a fastopen.Use."""
+    e = t.ep
+    bits = tcp.settings.tcp_fastopen
+    index = fastopen.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
+    may = fastopen.use(tcp.fast, t.fast, bits, tcp.settings.tcp_fastopen_pause, index, now)
+    fastopen.prepare(tcp.fast, t.fast, bits, index, may, now)
+    return may
+
+
+@compiled
+def open_with(tcp: Tcp, t: Tcb, address: int, n: int, now: int) -> int:
+    """The SYN of a connection that waits for its first text, with as much of the n bytes as may be in it (RFC 7413
+    4.2.1): how many, or -EINPROGRESS: none.  The send ring has its memory."""
+    f = t.fast
+    count = 0
+    if prepare_fastopen(tcp, t, now) == fastopen.Use.TEXT:
+        e = t.ep
+        room = t.pmtu_mss
+        index = fastopen.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
+        if index >= 0 and tcp.fast.entries[index].mss != 0:
+            room = min(room, tcp.fast.entries[index].mss)
+        count = max(min(n, room - fastopen.OPTION_SPACE, ring.room(t.snd)), 0)
+        if count > 0:
+            ring.place(t.snd, t.snd.tail, address, count)
+            ring.set_tail(t.snd, t.snd.tail + count)
+        f.text = count
+    send_syn(tcp, t, now)
+    return count if count > 0 else -EINPROGRESS
 
 
 @compiled
@@ -122,6 +170,8 @@ def _forget_attempt(tcp: Tcp, t: Tcb) -> None:
     t.retransmits = 0
     t.syn_retransmitted = 0
     t.fin = 0
+    t.fast.text = 0
+    ring.set_head(t.snd, t.snd.tail)
 
 
 @compiled
@@ -139,6 +189,8 @@ def _already_connected(t: Tcb) -> int:
 @compiled
 def can_send(t: Tcb) -> bool:
     """Whether text may be queued: from ESTABLISHED on until CLOSE."""
+    if t.state == State.SYN_RECEIVED:
+        return t.fin == 0 and t.fast.pending == 1               # RFC 7413 4.2.2
     return t.fin == 0 and t.state in (State.ESTABLISHED, State.CLOSE_WAIT)
 
 
@@ -437,9 +489,8 @@ def abort(tcp: Tcp, t: Tcb, errno: int) -> None:
         t.rst_due = 1
     if t.state == State.SYN_RECEIVED:
         t.rst_due = 1
-    if t.state == State.SYN_RECEIVED and t.parent != 0:
-        listen.drop_half_open(tcp, t)
-        t.parent = 0
+    if t.state == State.SYN_RECEIVED:
+        listen.leave(tcp, t)
     fail(tcp, t, errno)
 
 
@@ -500,8 +551,9 @@ def poll(tcp: Tcp, t: Tcb) -> int:
         bits |= POLLIN | POLLRDHUP
     if _readable(t):
         bits |= POLLIN
-    if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
-        return bits & ~(POLLIN | POLLRDHUP) if t.state != State.CLOSED else bits
+    if t.state == State.SYN_SENT or (t.state == State.SYN_RECEIVED and t.fast.pending == 0):
+        bits &= ~(POLLIN | POLLRDHUP)
+        return bits | POLLOUT if t.fast.deferred else bits
     if t.urgent.mark == urgent.Mark.HERE:
         bits |= POLLPRI
     if sending_over or is_writable(tcp, t):

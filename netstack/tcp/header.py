@@ -8,7 +8,8 @@ from typing import Annotated
 
 from ..errors import Drop
 from ..ip.net import Incoming
-from ..machine import Array, be16, be32, compiled, i64, load8, put16, put32, record, sum16, u8, u16, u32
+from ..machine import Array, be16, be32, compiled, copy, i64, load8, put16, put32, record, store8, sum16, u8, u16, u32
+from .fastopen import NO_OPTION
 from .ranges import Range
 
 FIN = 0x01
@@ -28,6 +29,7 @@ MAX_WSCALE = 14             # RFC 7323 2.3
 
 END, NOP, MSS, WSCALE, SACK_PERMITTED, SACK, TIMESTAMP = 0, 1, 2, 3, 4, 5, 8     # option kinds
 ACCECN0, ACCECN1 = 172, 174     # RFC 9768 3.2.3
+FASTOPEN, EXPERIMENTAL, FASTOPEN_MAGIC = 34, 254, 0xF989                        # RFC 7413 4.1.1
 SACK_BLOCKS = 4             # that fit into 40 bytes
 
 
@@ -59,6 +61,10 @@ class Segment:
     wscale: u8
     tsval: u32
     tsecr: u32
+    fo: i64             # address of the Fast Open cookie
+    fo_len: u8          # its length, 0: a cookie is asked for; NO_OPTION
+    fo_exp: u8          # it came in the experimental option
+    fo_reserved: u16
     sack_count: u32
     accecn: u8          # kind of the AccECN option, 0: none
     accecn_count: u8    # its fields, in their order there
@@ -103,6 +109,7 @@ def parse(seg: Segment, rx: Incoming) -> int:
     seg.sack_permitted = 0
     seg.sack_count = 0
     seg.accecn = 0
+    seg.fo_len = NO_OPTION
     if seg.src_port == 0 or seg.dst_port == 0:
         return Drop.TCP_MALFORMED
     _parse_options(seg, p + HEADER_LEN, p + offset)
@@ -148,7 +155,20 @@ def _parse_options(seg: Segment, p: int, end: int) -> None:
             seg.accecn_1 = be32(p + 1) & LOW_24 if n > 2 else 0
             seg.accecn_2 = be32(p + 4) & LOW_24 if n > 5 else 0
             seg.accecn_3 = be32(p + 7) & LOW_24 if n > 8 else 0
+        elif kind == FASTOPEN and seg.flags & SYN:
+            _parse_fastopen(seg, p + 2, n - 2, 0)
+        elif kind == EXPERIMENTAL and n >= 4 and seg.flags & SYN and be16(p + 2) == FASTOPEN_MAGIC:
+            _parse_fastopen(seg, p + 4, n - 4, 1)
         p += n
+
+
+@compiled
+def _parse_fastopen(seg: Segment, p: int, n: int, experimental: int) -> None:
+    """A cookie of n bytes, or the wish for one.  With another length it is as if it were not there (RFC 7413 4.1.1)."""
+    if n == 0 or (4 <= n <= 16 and n % 2 == 0):
+        seg.fo = p
+        seg.fo_len = n
+        seg.fo_exp = experimental
 
 
 @compiled
@@ -188,6 +208,25 @@ def emit_syn_options(p: int, mss: int, sack: int, ts: int, tsval: int, tsecr: in
     if wscale >= 0:
         put32(p, (NOP << 24) | (WSCALE << 16) | (3 << 8) | wscale)
         p += 4
+    return p - start
+
+
+@compiled
+def emit_fastopen(p: int, cookie: int, n: int, experimental: int) -> int:
+    """Write the Fast Open option at p, padded, with the cookie of n bytes that stands at `cookie`; its length."""
+    start = p
+    if experimental:
+        put32(p, (EXPERIMENTAL << 24) | ((n + 4) << 16) | FASTOPEN_MAGIC)
+        p += 4
+    else:
+        put16(p, (FASTOPEN << 8) | (n + 2))
+        p += 2
+    if n > 0:
+        copy(p, cookie, n)
+        p += n
+    while (p - start) % 4 != 0:
+        store8(p, NOP)
+        p += 1
     return p - start
 
 

@@ -32,15 +32,16 @@ def error_arrives(tcp: Tcp, net: Net, e: IcmpError, now: int) -> int:
             return Drop.ICMP_IGNORED                                    # (RFC 5927 7.2) nothing so large was sent
         pmtu.learn(net, e.dst_hi, e.dst_lo, e.mtu, now)                 # for the connections to come
         mtu = pmtu.lookup(net, e.dst_hi, e.dst_lo, now)
-        if path.shrink(net, t, mtu if mtu != 0 else e.mtu, now) and t.state not in (State.SYN_SENT, State.SYN_RECEIVED):
-            recovery.resend(tcp, t)                                     # (RFC 1191 6.4) what was too large, again
+        if path.shrink(net, t, mtu if mtu != 0 else e.mtu, now):
+            if t.state not in (State.SYN_SENT, State.SYN_RECEIVED):
+                recovery.resend(tcp, t)                                 # (RFC 1191 6.4) what was too large, again
+            elif t.state == State.SYN_SENT and t.fast.text != 0 and t.retransmits == 0:
+                t.syn_due = 1                                           # a SYN with text (RFC 7413): without, at once
         mark_due(tcp, t)
         return Drop.NONE
     if t.state in (State.SYN_SENT, State.SYN_RECEIVED) and _ends_attempt(e):
         tcp.counters.attempt_fails += 1
-        if t.parent != 0:
-            listen.drop_half_open(tcp, t)
-            t.parent = 0
+        listen.leave(tcp, t)
         fail(tcp, t, e.errno)
         return Drop.NONE
     t.ep.soft_error = e.errno                                           # (RFC 5927 5.2) told only if all fails

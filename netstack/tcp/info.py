@@ -22,6 +22,7 @@ INFINITE_SSTHRESH = 0x7FFF_FFFF             # segments
 UNKNOWN = 0xFFFF_FFFF                       # a smallest round-trip time before the first sample
 UNLIMITED_RATE = -1                         # ~0
 MICRO = 1000                                # ns
+SYN_DATA = 0x20             # text of a SYN was acknowledged (RFC 7413)
 HEADERS_V4, HEADERS_V6 = 40, 60             # IP and TCP, without options
 
 
@@ -147,6 +148,8 @@ def _options(t: Tcb, i: Info) -> None:
         i.options |= ECN
     if t.ecn.seen:
         i.options |= ECN_SEEN
+    if t.fast.text_acked:
+        i.options |= SYN_DATA
 
 
 @compiled

@@ -10,13 +10,14 @@ from ..endpoint import KEPT, KEPT_END
 from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
-from ..machine import addressof, compiled, copy, sizeof, table
-from . import accecn, cookies, demux, ecn, isn, memory, path, rto, seq, space, window
+from . import accecn, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
+from ..machine import addressof, be64, compiled, copy, sizeof, table
 from .header import ACK, MAX_WSCALE, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
 SPACE_SIZE = sizeof(space.Space)
 HALF_OPEN_LEAST = 8         # a tiny backlog still lets some handshakes run side by side
+TEXT = 1024                 # besides a Drop reason: a child was made that takes the text of its SYN (RFC 7413)
 COOKIE = 512                # besides a Drop reason: answer the SYN with a cookie (synack.py)
 BEYOND = 65537              # sequence numbers left out between two connections of one pair of sockets (as Linux)
 
@@ -117,7 +118,7 @@ def start_beyond(t: Tcb, last: int) -> None:
 
 @compiled
 def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
-    """A SYN for a listener (3.10.7.2, third).  Drop.NONE when a child was made, COOKIE, or why not."""
+    """A SYN for a listener (3.10.7.2, third).  Drop.NONE or TEXT when a child was made, COOKIE, or why not."""
     if is_queue_full(tcp, listener):
         return Drop.TCP_ACCEPT_QUEUE
     limit = min(max(listener.backlog, HALF_OPEN_LEAST), tcp.settings.tcp_max_syn_backlog)
@@ -129,10 +130,15 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
         tcp.counters.req_q_full_drop += 1
         tcp.counters.listen_drops += 1
         return Drop.TCP_SYN_QUEUE
+    fast = _judge_fastopen(tcp, listener, seg, now)
     index = _new_child(tcp, net, listener, seg, now)
     if index < 0:
+        if fast & EARLY:
+            tcp.counters.fast_open_passive_fail += 1
         return -index
     t = get(tcp, index)
+    t.fast.answer = 1 if fast & ANSWER else 0
+    t.fast.experimental = seg.fo_exp
     t.irs = seg.seq
     t.rcv_nxt = seq.add(seg.seq, 1)
     t.rcv_adv = t.rcv_nxt
@@ -141,7 +147,48 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     t.snd_wl1 = seg.seq
     t.syn_due = 1
     mark_due(tcp, t)
-    return Drop.NONE
+    if not fast & EARLY:
+        return Drop.NONE
+    on_established(tcp, t)                  # to the accept queue: it may be read, and answered
+    tcp.counters.fast_open_passive += 1
+    t.fast.pending = 1
+    t.fast.listener = listener.ep.index
+    t.fast.generation = listener.ep.generation
+    listener.fast.count += 1
+    return TEXT
+
+
+EARLY, ANSWER = 1, 2            # the application gets the connection at once; the SYN-ACK brings a cookie
+
+
+@compiled
+def _judge_fastopen(tcp: Tcp, listener: Tcb, seg: Segment, now: int) -> int:
+    """What a SYN with text or the Fast Open option gets: bits EARLY and ANSWER (RFC 7413 4.2.2; tcp_try_fastopen)."""
+    s = tcp.settings
+    wanted = seg.fo_len != fastopen.NO_OPTION
+    if seg.fo_len == 0:
+        tcp.counters.fast_open_cookie_reqd += 1
+    if not s.tcp_fastopen & fastopen.SERVER or listener.fast.limit == 0 or not (wanted or seg.data_len > 0):
+        return 0
+    if not fastopen.has_room(listener.fast, now):
+        tcp.counters.fast_open_listen_overflow += 1
+        return 0
+    if s.tcp_fastopen & fastopen.SERVER_WITHOUT_COOKIE or listener.fast.no_cookie:
+        return EARLY
+    if not wanted:
+        return 0
+    if seg.fo_len == fastopen.COOKIE_LEN:
+        v4 = is_v4(seg.src_hi, seg.src_lo)
+        shown = be64(seg.fo)
+        if shown == fastopen.cookie(s.tcp_fastopen_key, seg.src_hi, seg.src_lo, seg.dst_hi, seg.dst_lo, v4):
+            return EARLY
+        if s.tcp_fastopen_keyed > 1 and shown == fastopen.cookie(s.tcp_fastopen_backup, seg.src_hi, seg.src_lo,
+                                                                 seg.dst_hi, seg.dst_lo, v4):
+            tcp.counters.fast_open_passive_alt_key += 1
+            return EARLY | ANSWER                       # (4.1.2) made with the key before: it gets a new one
+    if seg.fo_len != 0:
+        tcp.counters.fast_open_passive_fail += 1
+    return ANSWER
 
 
 @compiled
@@ -299,6 +346,22 @@ def drop_half_open(tcp: Tcp, t: Tcb) -> None:
     t.accept_next = 0
     t.accept_prev = 0
     listener.half_open -= 1
+
+
+@compiled
+def leave(tcp: Tcp, t: Tcb) -> None:
+    """The handshake of a child has failed: its listener forgets it, unless it is in the accept queue (RFC 7413)."""
+    if t.parent != 0 and t.fast.pending == 0:
+        drop_half_open(tcp, t)
+        t.parent = 0
+
+
+@compiled
+def on_reset(tcp: Tcp, t: Tcb) -> None:
+    """A pending child is reset: perhaps its SYN was spoofed, so it goes on to count for a while (RFC 7413 5.1)."""
+    listener = get(tcp, t.fast.listener)
+    if listener.ep.generation == t.fast.generation and listener.state == State.LISTEN:
+        listener.fast.resets += 1
 
 
 @compiled

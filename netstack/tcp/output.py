@@ -11,12 +11,14 @@ from __future__ import annotations
 from ..errors import EMSGSIZE
 from ..ip import checksum
 from ..ip import output as ip_output
+from ..ip.address import is_v4
 from ..ip.net import SCRATCH_TRANSPORT, Net
-from ..machine import addressof, compiled, put16, ring, sum16
+from ..machine import addressof, compiled, offsetof, put16, put64, ring, sum16
 from . import (
     accecn,
     cwv,
     ecn,
+    fastopen,
     mtu_probe,
     pacing,
     path,
@@ -36,11 +38,25 @@ from . import (
 from .ack import arm_probe
 from .congestion import Ca
 from .frto import Step
-from .header import ACK, FIN, HEADER_LEN, PSH, RST, SYN, URG, Segment, emit, emit_syn_options, emit_timestamp
+from .header import (
+    ACK,
+    FIN,
+    HEADER_LEN,
+    PSH,
+    RST,
+    SYN,
+    URG,
+    Segment,
+    emit,
+    emit_fastopen,
+    emit_syn_options,
+    emit_timestamp,
+)
 from .recovery import segment_size
 from .tcb import State, Tcb, Tcp, arm
 
 PROTOCOL = 6
+FAST_MADE = offsetof(fastopen.FastOpen, "made")
 BURST = 64                  # segments a connection may send before the others have their turn
 NO_ROOM = 10_000_000        # ns until a connection looks again whether there is a run for it (runs.py)
 OVERRIDE = 200_000_000      # ns; 3.8.6.2.1 asks for 0.1 to 1 s before a small segment is sent after all
@@ -57,9 +73,13 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     if t.state in (State.SYN_SENT, State.SYN_RECEIVED):
         if t.syn_due:
             _send_syn(tcp, net, t, now)
-        elif t.ack_now and t.state == State.SYN_RECEIVED:
+        early = 0
+        if t.fast.pending and seq.gt(t.snd_max, t.iss):
+            early = _send_data(tcp, net, t, now)            # RFC 7413 4.2.2: the answer need not wait for the ACK
+            t.clocks.probe = 0
+        if t.ack_now and t.state == State.SYN_RECEIVED:
             _send(tcp, net, t, bare_seq(t), 0, ACK, ecn.NOT_ECT, now)
-        return 0
+        return early
     more = 0
     if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
         more = _send_data(tcp, net, t, now)
@@ -96,8 +116,12 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     wscale = t.rcv_wscale if (t.ws_ok if passive else s.tcp_window_scaling) else -1
     n = emit_syn_options(head + HEADER_LEN, t.rcv_mss, sack, ts, timestamps.clock(t.ts, now),
                          t.ts.recent if passive else 0, wscale)
+    first = t.snd_max == t.iss
+    if first:                                           # sent again without Fast Open (RFC 7413 4.2.1, as Linux)
+        n += _emit_fastopen(tcp, t, head + HEADER_LEN + n, passive)
+    text = t.fast.text if first and not passive else 0
     if not passive:
-        if t.snd_max == t.iss:
+        if first:
             t.ecn.asked = ecn.wish(s.tcp_ecn)
         else:
             ecn.on_syn_again(t.ecn, t.retransmits, s.tcp_ecn_fallback)
@@ -109,19 +133,43 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
             n += option
     emit(head, t.ep.local_port, t.ep.remote_port, t.iss, t.rcv_nxt if passive else 0, flags,
          window.syn_field(t), 0, HEADER_LEN + n)
-    if t.snd_max == t.iss:
-        t.snd_max = seq.add(t.iss, 1)
+    if first:
+        t.snd_max = seq.add(t.iss, 1 + text)
         t.rto.syn_at = now
-    elif t.retransmits:
-        t.syn_retransmitted = 1
+    elif t.retransmits or t.fast.text != 0:
+        t.syn_retransmitted = 1 if t.retransmits else t.syn_retransmitted
         t.rto.syn_at = 0
         tcp.counters.retrans_segs += 1
     t.snd_nxt = t.snd_max
     if t.clocks.retransmit == 0:
         t.clocks.retransmit = now + rto.timeout(t.rto)
         arm(tcp, t, t.clocks.retransmit)
-    _finish(tcp, net, t, head, HEADER_LEN + n, 0, 0, ecn.NOT_ECT, now)
+    _finish(tcp, net, t, head, HEADER_LEN + n, t.snd.head, text, ecn.NOT_ECT, now)
     t.ack_now = 0
+    t.unacked = 0
+    t.clocks.delayed_ack = 0
+
+
+@compiled
+def _emit_fastopen(tcp: Tcp, t: Tcb, p: int, passive: bool) -> int:
+    """The Fast Open option of a SYN or SYN-ACK, if it has one; its length (RFC 7413 4.1.1)."""
+    f = t.fast
+    e = t.ep
+    if passive:
+        if f.answer == 0:
+            return 0
+        f.answer = 0
+        made = addressof(f) + FAST_MADE
+        put64(made, fastopen.cookie(tcp.settings.tcp_fastopen_key, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo,
+                                    is_v4(e.remote_hi, e.remote_lo)))
+        return emit_fastopen(p, made, fastopen.COOKIE_LEN, f.experimental)
+    if f.asks == 0:
+        return 0
+    index = fastopen.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
+    if index < 0:
+        return emit_fastopen(p, 0, 0, f.experimental)
+    entry = tcp.fast.entries[index]
+    return emit_fastopen(p, addressof(entry) + fastopen.COOKIE, entry.length, f.experimental)
 
 
 @compiled

@@ -40,6 +40,7 @@ from .defer import Defer
 from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
+from .fastopen import FastOpen, Memory
 from .header import Segment
 from .memory import Memory
 from .mtu_probe import MtuProbe
@@ -225,6 +226,7 @@ class Tcb:
     urgent: Urgent          # RCV.UP and what Linux makes of it
     cookies: Overflow       # (LISTEN)
     defer: Defer            # TCP_DEFER_ACCEPT
+    fast: FastOpen
     reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
     ecn: Ecn
@@ -269,7 +271,7 @@ class TcpSettings:
     tcp_ecn_fallback: i32       # RFC 3168 6.1.1.1
     tcp_ecn_option: i32         # RFC 9768 3.2.3: 0 never, 1 when it must, 2 whenever it fits
     tcp_ecn_option_beacon: i32  # ... but so many times in a round trip at least
-    settings_reserved: i32
+    tcp_fastopen: i32           # bits of fastopen.py
     tcp_keepalive_probes: i32
     ip_local_port_first: i32    # net.ipv4.ip_local_port_range
     ip_local_port_last: i32
@@ -295,6 +297,10 @@ class TcpSettings:
     tcp_adv_win_scale: i64
     tcp_moderate_rcvbuf: i64
     tcp_notsent_lowat: i64      # bytes
+    tcp_fastopen_pause: i64     # ns without Fast Open once it seems to be swallowed; 0: go on
+    tcp_fastopen_keyed: i64     # keys there are, 1 or 2: cookies made with the second are good too
+    tcp_fastopen_key: Key
+    tcp_fastopen_backup: Key
 
 
 @record
@@ -327,6 +333,14 @@ class TcpCounters:
     time_wait_overflow: i64     # that were none, for the sake of tcp_max_tw_buckets
     embryonic_rsts: i64         # half-open connections reset, for the sake of tcp_abort_on_overflow
     time_wait: i64              # connections in TIME-WAIT now
+    fast_open_active: i64       # TCPFastOpenActive: text of our SYNs that was acknowledged
+    fast_open_active_fail: i64
+    fast_open_passive: i64      # TCPFastOpenPassive: connections opened to applications by a SYN
+    fast_open_passive_fail: i64
+    fast_open_passive_alt_key: i64
+    fast_open_listen_overflow: i64      # TCPFastOpenListenOverflow: too many pending
+    fast_open_cookie_reqd: i64
+    fast_open_blackhole: i64
     challenge_acks: i64
     acks_skipped: i64           # TCPACKSkipped*: not sent, for the sake of tcp_invalid_ratelimit
     aborts_on_timeout: i64
@@ -390,6 +404,7 @@ class Tcp:
     acked: Acked                # what its ACK told
     algorithms: Annotated[Array[Algorithm], 16]     # congestion controls (netstack/algorithms.py)
     challenges: Challenges
+    fast: Memory
     settings: TcpSettings
     counters: TcpCounters
     orphans: Orphans
@@ -427,6 +442,8 @@ def enter(tcp: Tcp, t: Tcb, new: int) -> None:
     c.local_port = t.ep.local_port
     c.remote_port = t.ep.remote_port
     tcp.change_count += 1
+    if t.fast.pending:
+        _end_pending(tcp, t)
     _count(tcp, t, -1)
     t.state = new
     _count(tcp, t, 1)
@@ -452,6 +469,15 @@ def disown(tcp: Tcp, t: Tcb) -> None:
     _count(tcp, t, -1)
     t.ep.closed = 1
     _count(tcp, t, 1)
+
+
+@compiled
+def _end_pending(tcp: Tcp, t: Tcb) -> None:
+    """The handshake is over whose SYN had text: the listener counts one less (RFC 7413 5.1)."""
+    t.fast.pending = 0
+    listener = get(tcp, t.fast.listener)
+    if listener.ep.generation == t.fast.generation and listener.state == State.LISTEN:
+        listener.fast.count -= 1
 
 
 @compiled

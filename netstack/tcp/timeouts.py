@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import MS, compiled, timers
-from . import defer, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
+from . import defer, fastopen, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
 from .calls import abort, starve
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
@@ -83,9 +83,7 @@ def _give_up(tcp: Tcp, t: Tcb) -> None:
     tcp.counters.aborts_on_timeout += 1
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
         tcp.counters.attempt_fails += 1
-        if t.parent != 0 and t.state == State.SYN_RECEIVED:
-            listen.drop_half_open(tcp, t)
-            t.parent = 0
+        listen.leave(tcp, t)
         fail(tcp, t, error)
         return
     abort(tcp, t, error)
@@ -109,7 +107,8 @@ def _limit(tcp: Tcp, t: Tcb) -> int:
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
         if t.syn_retries != 0:                              # TCP_SYNCNT; a child has its listener's
             return t.syn_retries
-        return s.tcp_synack_retries if t.passive else s.tcp_syn_retries
+        # as Linux: one more where text was taken
+        return s.tcp_synack_retries + t.fast.pending if t.passive else s.tcp_syn_retries
     if t.user.limit != 0 and t.clocks.user != 0 and t.snd_una != t.snd_nxt:
         return MOST + 1                                      # the user timeout takes its place (RFC 5482 3)
     if t.ep.closed:
@@ -140,10 +139,15 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
     c = t.clocks
     c.retransmit = 0
     c.probe = 0
-    if t.state == State.SYN_RECEIVED and t.parent != 0:
+    if t.state == State.SYN_RECEIVED and t.parent != 0 and t.fast.pending == 0:
         _retransmit_syn_ack(tcp, t, now)
         return
-    if t.retransmits >= _limit(tcp, t):
+    gives_up = t.retransmits >= _limit(tcp, t)
+    if fastopen.is_swallowed(t.fast, t.retransmits, gives_up) and tcp.settings.tcp_fastopen_pause != 0:
+        fastopen.disable(tcp.fast, now)
+        tcp.counters.fast_open_blackhole += 1
+        tcp.counters.fast_open_active_fail += 1
+    if gives_up:
         _give_up(tcp, t)
         return
     if t.retransmits >= tcp.settings.tcp_retries1 and tcb.is_synchronized(t):

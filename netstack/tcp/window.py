@@ -90,7 +90,7 @@ def set_initial(s: TcpSettings, t: Tcb) -> None:
 @compiled
 def syn_field(t: Tcb) -> int:
     """The window field of a SYN, which is never scaled; sets RCV.ADV."""
-    field = min(t.space.ssthresh, MAX_UNSCALED)
+    field = min(t.space.ssthresh, MAX_UNSCALED, ring.room(t.rcv))       # it may hold text already (RFC 7413)
     edge = seq.add(t.rcv_nxt, field)
     if seq.gt(edge, t.rcv_adv):
         t.rcv_adv = edge

@@ -28,6 +28,8 @@ class Seg:
     sack_ok: bool = False
     ts: tuple[int, int] | None = None
     sack: list[tuple[int, int]] = field(default_factory=list)
+    fo: bytes | None = None             # Fast Open cookie (RFC 7413)
+    fo_exp: bool = False                # ... in the experimental option
     options: bytes | None = None        # raw, instead of the above
     tos: int = 0                        # of the IP packet
     accecn: tuple[int, ...] | None = None       # an AccECN option: its kind and the counters as they come
@@ -43,7 +45,7 @@ class Seg:
         text = "|".join(name for i, name in enumerate(NAMES) if self.flags >> i & 1) or "-"
         text += f" seq={self.seq} ack={self.ack} wnd={self.wnd}"
         text += f" data={len(self.data)} bytes" if self.data else ""
-        for name in ("mss", "wscale", "ts"):
+        for name in ("mss", "wscale", "ts", "fo"):
             text += f" {name}={getattr(self, name)}" if getattr(self, name) is not None else ""
         text += " sack_ok" if self.sack_ok else ""
         text += f" sack={self.sack}" if self.sack else ""
@@ -111,6 +113,10 @@ def build(seg: Seg, src: bytes, dst: bytes) -> bytes:
         if seg.sack:
             options += struct.pack("!BBBB", 1, 1, 5, 2 + 8 * len(seg.sack))
             options += b"".join(struct.pack("!II", left & 0xFFFF_FFFF, right & 0xFFFF_FFFF) for left, right in seg.sack)
+        if seg.fo is not None and seg.fo_exp:
+            options += struct.pack("!BBH", 254, 4 + len(seg.fo), 0xF989) + seg.fo
+        elif seg.fo is not None:
+            options += struct.pack("!BB", 34, 2 + len(seg.fo)) + seg.fo
     options += bytes(-len(options) % 4)
     head = struct.pack("!HHIIHHHH", seg.sport, seg.dport, seg.seq & 0xFFFF_FFFF, seg.ack & 0xFFFF_FFFF,
                        (20 + len(options)) << 10 | seg.flags, seg.wnd, 0, seg.up) + options
@@ -148,6 +154,10 @@ def parse(packet: bytes) -> Seg:
             seg.sack = list(struct.iter_unpack("!II", body))
         elif kind in (172, 174):
             seg.accecn = (kind, *(int.from_bytes(body[i:i + 3], "big") for i in range(0, len(body), 3)))
+        elif kind == 34:
+            seg.fo = body
+        elif kind == 254 and body[:2] == b"\xf9\x89":
+            seg.fo, seg.fo_exp = body[2:], True
         else:
             raise AssertionError(f"an option that nobody asked for: {kind}")
     return seg

@@ -132,7 +132,7 @@ class Link:
     def _set(sock: Any, options: dict[str, int]) -> None:
         for name, value in options.items():
             level = real.IPPROTO_TCP if name.startswith("TCP_") else real.SOL_SOCKET
-            sock.setsockopt(level, getattr(real, name, None) or {"TCP_USER_TIMEOUT": 18}[name], value)
+            sock.setsockopt(level, getattr(netstack.socket, name, None) or {"TCP_USER_TIMEOUT": 18}[name], value)
 
     def established(self, *, active: bool = False, iss: int = 100, wnd: int = 65535, mss: int | None = 1460,
                     wscale: int | None = None, sack_ok: bool = False, ts: bool = False, port: int | None = None,
@@ -218,13 +218,14 @@ class Link:
     def peer_sends(self, flags: int = ACK, *, seq: int | None = None, ack: int | None = None, data: bytes = b"",
                    wnd: int | None = None, mss: int | None = None, wscale: int | None = None, sack_ok: bool = False,
                    ts: Any = UNSET, sack: Any = (), up: int = 0, options: bytes | None = None,
-                   port: int | None = None, to: int | None = None, tos: int = 0) -> Seg:
+                   port: int | None = None, to: int | None = None, tos: int = 0, fo: bytes | None = None,
+                   fo_exp: bool = False) -> Seg:
         """The peer sends a segment.  `seq`: by default what follows what it sent; `ack`: all that it has received."""
         talk = self.talk(port)
         if wnd is not None:
             talk.wnd = wnd
         seg = Seg(port or self.peer_port, to or self.port, talk.nxt if seq is None else seq, 0, flags, talk.wnd, up,
-                  data, mss, wscale, sack_ok, None, list(sack), options, tos=tos)
+                  data, mss, wscale, sack_ok, None, list(sack), fo, fo_exp, options, tos=tos)
         if flags & ACK:
             seg.ack = (talk.iss or 0) + (talk.sent if ack is None else ack)
         elif ack is not None:

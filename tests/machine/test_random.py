@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.machine.random import Key, Rng, below, random64, siphash
+from netstack.machine.random import Key, Rng, below, random64, siphash, siphash64
 
 MASK = 2**64 - 1
 
@@ -72,6 +72,13 @@ def test_forty_bytes_under_the_reference_key():
 def test_siphash(key, message):
     words = struct.unpack("<qqqqq", message)
     assert siphash(key_of(key), *words) == naive_siphash(key, message) & (MASK >> 1)
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 4, 5])
+def test_siphash_of_fewer_words(words):
+    key, message = bytes(range(16)), bytes(range(100, 140))
+    expected = naive_siphash(key, message[:8 * words])
+    assert siphash64(key_of(key), *struct.unpack("<qqqqq", message), words) & MASK == expected
 
 
 def naive_splitmix(state):

@@ -170,8 +170,8 @@ class Calls:
             self.runner.touched(o.talk)
             try:
                 return action(o)
-            except BlockingIOError:
-                return None if o.blocks else Answer(-1, errno.EAGAIN)
+            except BlockingIOError as error:
+                return None if o.blocks else Answer(-1, error.errno or errno.EAGAIN)
         return attempt
 
     def address(self, node: Node, default: tuple[str, int]) -> tuple[str, int]:
@@ -405,20 +405,33 @@ class Calls:
             raise Unsupported(call.at, f"flags {flags:#x} of {call.name}()")
         done = 0
         started = self.runner.now
+        opening = opened = False
 
         def action(o: Open) -> Answer | None:
-            nonlocal done
+            nonlocal done, opening, opened
+            if opening:                             # MSG_FASTOPEN on a blocking socket: until it is connected
+                if not self.readiness(o) & (POLLOUT | POLLERR | POLLHUP):
+                    return None
+                if (r := o.sock.getsockopt(SOL_SOCKET, SO_ERROR)) != 0:
+                    return Answer(-1, r)
+                opening = False
             data = self.data(call, o, 1, count, done)[done:]
-            if where is not None and not (o.sock.type == real.SOCK_STREAM and o.talk is not None):
+            fast = flags & MSG_FASTOPEN and not opened
+            if where is not None and (fast or not (o.sock.type == real.SOCK_STREAM and o.talk is not None)):
                 try:
                     done = o.sock.sendto(data, flags & ~MSG_DONTWAIT, where)
+                except BlockingIOError as error:
+                    if error.errno != errno.EINPROGRESS or not o.blocks or flags & MSG_DONTWAIT:
+                        raise
                 finally:
                     self.named(o, where)
                 o.written += done
-                return Answer(done)
+                opened = True
+                opening = bool(flags & MSG_FASTOPEN) and o.blocks and not flags & MSG_DONTWAIT
+                return None if opening else Answer(done)
             while done < count:
                 try:
-                    sent = o.sock.send(data[:count - done], flags & ~MSG_DONTWAIT)
+                    sent = o.sock.send(data[:count - done], flags & ~(MSG_DONTWAIT | MSG_FASTOPEN))
                 except BlockingIOError:
                     limit = self.limit(o, TIMES[1], started)
                     late = bool(limit and self.runner.now >= started + limit)
