@@ -18,7 +18,8 @@ from .ip import setup
 from .ip.net import Net
 from .machine import MS, SECOND, Array, addressof, arena, at, i32, i64, record, sizeof, table, timers, u32
 from .machine.random import siphash64
-from .tcp import fastopen, memory as memory_
+from .tcp import fastopen
+from .tcp import memory as memory_
 from .tcp.algorithms import DEFAULT, index_of
 from .tcp.runs import Run
 from .tcp.tcb import CHANGE_SIZE, CHANGES, TCB_SIZE, Tcp, TcpSettings

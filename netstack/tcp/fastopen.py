@@ -84,7 +84,7 @@ class Entry:
 
 
 @record
-class Memory:
+class Remembered:
     """What all clients of a stack share."""
 
     disabled_at: i64        # ns, when text in a SYN last seemed to be swallowed
@@ -139,7 +139,7 @@ def has_room(f: FastOpen, now: int) -> bool:
 # ---- the client's memory (4.1.3) -------------------------------------------------
 
 @compiled
-def find(m: Memory, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int) -> int:
+def find(m: Remembered, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int) -> int:
     """The index of the entry for a server, or -1."""
     for i in range(ENTRIES):
         e = m.entries[i]
@@ -150,7 +150,7 @@ def find(m: Memory, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int
 
 
 @compiled
-def _place(m: Memory, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int) -> int:
+def _place(m: Remembered, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int) -> int:
     """... made if there is none, in the place of the one that was not used for longest."""
     index = find(m, local_hi, local_lo, remote_hi, remote_lo)
     if index >= 0:
@@ -174,7 +174,7 @@ def _place(m: Memory, local_hi: int, local_lo: int, remote_hi: int, remote_lo: i
 
 
 @compiled
-def learn(m: Memory, index: int, mss: int, given: int, length: int, experimental: int, now: int) -> None:
+def learn(m: Remembered, index: int, mss: int, given: int, length: int, experimental: int, now: int) -> None:
     """The SYN-ACK to a SYN that tried: the server's MSS, and the cookie that stands at `given`, if it has one."""
     e = m.entries[index]
     e.used_at = max(now, 1)
@@ -186,7 +186,7 @@ def learn(m: Memory, index: int, mss: int, given: int, length: int, experimental
 
 
 @compiled
-def on_answer(m: Memory, f: FastOpen, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, mss: int,
+def on_answer(m: Remembered, f: FastOpen, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, mss: int,
               given: int, length: int, experimental: int, repeated: int, acked: int, now: int) -> None:
     """Our SYN is answered: `acked` says whether its text is, `repeated` whether it was sent more than once."""
     if f.tries == 0:
@@ -206,7 +206,7 @@ def on_answer(m: Memory, f: FastOpen, local_hi: int, local_lo: int, remote_hi: i
 
 
 @compiled
-def use(m: Memory, f: FastOpen, bits: int, pause: int, index: int, now: int) -> int:
+def use(m: Remembered, f: FastOpen, bits: int, pause: int, index: int, now: int) -> int:
     """What a SYN to the server of entry `index` (-1: an unknown one) may do: a Use.
 
     bits: net.ipv4.tcp_fastopen; pause: tcp_fastopen_blackhole_timeout_sec, ns.
@@ -225,7 +225,7 @@ def use(m: Memory, f: FastOpen, bits: int, pause: int, index: int, now: int) -> 
 
 
 @compiled
-def prepare(m: Memory, f: FastOpen, bits: int, index: int, may: int, now: int) -> None:
+def prepare(m: Remembered, f: FastOpen, bits: int, index: int, may: int, now: int) -> None:
     """Choose the option of the SYN, as `use` has allowed it."""
     f.tries = 1 if may != Use.NOTHING else 0
     f.asks = f.tries
@@ -243,7 +243,7 @@ def prepare(m: Memory, f: FastOpen, bits: int, index: int, may: int, now: int) -
 # ---- a path that swallows it (4.1.3.1, 7.1) --------------------------------------
 
 @compiled
-def is_disabled(m: Memory, pause: int, now: int) -> bool:
+def is_disabled(m: Remembered, pause: int, now: int) -> bool:
     """Whether Fast Open is not tried for now, since connections that used it were given up."""
     if pause == 0 or m.disabled == 0:
         return False
@@ -251,7 +251,7 @@ def is_disabled(m: Memory, pause: int, now: int) -> bool:
 
 
 @compiled
-def disable(m: Memory, now: int) -> None:
+def disable(m: Remembered, now: int) -> None:
     """A connection that used it has timed out again and again."""
     m.disabled += 1
     m.disabled_at = now

@@ -10,8 +10,8 @@ from ..endpoint import KEPT, KEPT_END
 from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
-from . import accecn, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
 from ..machine import addressof, be64, compiled, copy, sizeof, table
+from . import accecn, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
 from .header import ACK, MAX_WSCALE, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 

@@ -40,7 +40,7 @@ from .defer import Defer
 from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
-from .fastopen import FastOpen, Memory
+from .fastopen import FastOpen, Remembered
 from .header import Segment
 from .memory import Memory
 from .mtu_probe import MtuProbe
@@ -404,7 +404,7 @@ class Tcp:
     acked: Acked                # what its ACK told
     algorithms: Annotated[Array[Algorithm], 16]     # congestion controls (netstack/algorithms.py)
     challenges: Challenges
-    fast: Memory
+    fast: Remembered
     settings: TcpSettings
     counters: TcpCounters
     orphans: Orphans
