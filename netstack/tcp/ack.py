@@ -7,7 +7,7 @@ decided in `recovery.py`.
 """
 from __future__ import annotations
 
-from ..machine import compiled, ring
+from ..machine import compiled, ring, timers
 from . import (
     accecn,
     acked,
@@ -262,7 +262,7 @@ def _update_window(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     wnd = seg.wnd << t.snd_wscale
     opened = wnd != t.snd_wnd
     if t.snd_wnd == 0 and wnd > 0 and t.cc.ca_state == Ca.LOSS:
-        runs.all_lost(tcp.runs, t.queue, 0)                     # what was sent into the closed window was thrown away
+        runs.all_lost(tcp.runs, t.queue, 0, timers.NEVER)       # what was sent into the closed window was thrown away
     t.snd_wnd = wnd
     t.snd_wl1 = seg.seq
     t.snd_wl2 = seg.ack

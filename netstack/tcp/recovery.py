@@ -7,7 +7,7 @@ names them (`Ca`).  Each ACK goes through `on_ack`; the retransmission timer thr
 """
 from __future__ import annotations
 
-from ..machine import compiled, ring
+from ..machine import compiled, ring, timers
 from . import congestion, ecn, frto, mtu_probe, newreno, prr, rack, runs, sack, seq, timestamps, undo
 from .congestion import Algorithm, Ca, Cause
 from .frto import Step, Verdict
@@ -292,7 +292,10 @@ def on_rto(tcp: Tcp, t: Tcb, now: int) -> None:
         ecn.on_reduced(t.ecn)
     elif c.ca_state < Ca.LOSS:
         undo.begin(t.undo, t.snd_una, t.queue.retrans > 0)
-    t.rate.lost += runs.all_lost(tcp.runs, t.queue, 1 if renege else 0)
+    until = now
+    if tcp.settings.tcp_recovery & 1 and t.sack_ok:                 # (RFC 8985 6.3) RACK_mark_losses_on_RTO
+        until -= t.rack.rtt
+    t.rate.lost += runs.all_lost(tcp.runs, t.queue, 1 if renege else 0, until)
     r.frto = Step.FIRST if tcp.settings.tcp_frto and fresh and not renege and t.retransmits == 1 else Step.NONE
     mtu_probe.give_up(t.mtu)
     r.high = t.snd_nxt
@@ -303,9 +306,9 @@ def on_rto(tcp: Tcp, t: Tcb, now: int) -> None:
     t.tlp.active = 0
     t.clocks.reorder = 0
     c.ca_state = Ca.LOSS
-    if not how.full:
-        c.cwnd = congestion.LOSS_WINDOW * c.mss
     c.pipe = pipe(t)
+    if not how.full:
+        c.cwnd = c.pipe + congestion.LOSS_WINDOW * c.mss            # beside what may still be on its way, as Linux
 
 
 @compiled
@@ -343,6 +346,6 @@ def resend(tcp: Tcp, t: Tcb) -> None:
     """Everything again, in smaller segments, for the path has shrunk: no sign of congestion (RFC 1191 6.4)."""
     if t.queue.head == 0:
         return
-    runs.all_lost(tcp.runs, t.queue, 0)
+    runs.all_lost(tcp.runs, t.queue, 0, timers.NEVER)
     mtu_probe.give_up(t.mtu)
     _repair(t)

@@ -345,17 +345,18 @@ def first_lost(runs: Table, q: Queue) -> int:
 
 
 @compiled
-def all_lost(runs: Table, q: Queue, renege: int) -> int:
+def all_lost(runs: Table, q: Queue, renege: int, until: int) -> int:
     """A timeout: everything that the peer has not SACKed is to be sent again; with `renege` that too.
 
     RFC 6675 5.1 keeps the SACKs over a timeout, unless the peer has taken back what it said (RFC 2018 section 8).
-    Returns how many bytes were not lost before.
+    What was sent after `until` (ns) may still be on its way, but for the first (RFC 8985 6.3).  Returns how many
+    bytes were not lost before.
     """
     news = 0
     index = q.head
     while index != 0:
         r = get(runs, index)
-        if r.sacked == 0 or renege:
+        if (r.sacked == 0 and (r.sent_at <= until or index == q.head)) or renege:
             if r.lost == 0 or r.retrans:
                 news += size(r)
             set_lost(runs, q, index)

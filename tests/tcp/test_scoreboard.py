@@ -171,12 +171,14 @@ class Sender:
         rack.detect(k, self.pool, self.queue, window, self.now)
         assert [r.lost == 1 for _, _, r in self.list()] == want
 
-    def timeout(self, renege: int) -> None:
-        """The retransmission timer."""
-        news = runs.all_lost(self.pool, self.queue, renege)
+    def timeout(self, renege: int, age: int) -> None:
+        """The retransmission timer; what was sent less than `age` ago may still be on its way."""
+        old = {i for n, (left, right, r) in enumerate(self.list()) for i in range(left, right)
+               if n == 0 or r.sent_at <= self.now - age}
+        news = runs.all_lost(self.pool, self.queue, renege, self.now - age)
         count = 0
-        for note in self.notes.values():
-            if not note.sacked or renege:
+        for i, note in self.notes.items():
+            if (not note.sacked and i in old) or renege:
                 count += not note.lost or note.retrans
                 note.sacked, note.lost, note.retrans = False, True, False
         assert self.tight or news == count
@@ -255,7 +257,7 @@ STEP = st.one_of(
     st.tuples(st.just("resend"), st.integers(1, 12)),
     st.tuples(st.sampled_from(["probe", "first", "detect", "found"])),
     st.tuples(st.just("rack"), st.sampled_from([0, 0, 10, 1000])),
-    st.tuples(st.just("timeout"), st.sampled_from([0, 0, 1])))
+    st.tuples(st.just("timeout"), st.sampled_from([0, 0, 1]), st.sampled_from([0, 0, 10])))
 STEPS = st.lists(STEP, max_size=60)
 BASE = st.sampled_from([0, 2**32 - 100, 2**31 - 100, 12345])
 
