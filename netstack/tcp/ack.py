@@ -67,7 +67,7 @@ def _take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     if a.advanced or a.sacked or a.dsack or (a.duplicate and t.sack_ok == 0):
         rate.finish(t.rate, t.cc.sample, t.rto.min_rtt)
         _measure(t, a, now)
-        if t.tlp.active and tlp.on_ack(t.tlp, seg.ack, una, a.dsack == 1, a.duplicate == 1 and seg.sack_count == 0):
+        if t.tlp.active and tlp.on_ack(t.tlp, seg.ack, una, a.dsack == 1, _is_plain_echo(t, seg, una)):
             recovery.on_probe_repair(tcp, t, now)
         recovery.on_ack(tcp, t, now)
         if t.cc.ca_state != Ca.LOSS:
@@ -75,6 +75,8 @@ def _take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         if a.advanced:
             _restart_timer(tcp, t, now)
         mark_due(tcp, t)
+    elif t.tlp.active:
+        tlp.on_ack(t.tlp, seg.ack, una, False, _is_plain_echo(t, seg, una))
 
 
 @compiled
@@ -105,6 +107,14 @@ def _is_duplicate(t: Tcb, seg: Segment) -> bool:
     """
     return (seg.ack == t.snd_una and seg.len == 0 and not seg.flags & (SYN | FIN) and t.clocks.persist == 0
             and t.snd_max != t.snd_una and (seg.wnd << t.snd_wscale) == t.snd_wnd)
+
+
+@compiled
+def _is_plain_echo(t: Tcb, seg: Segment, una: int) -> bool:
+    """The answer to a loss probe that came twice, of a peer without D-SACK (RFC 8985 7.4.2, case 2): a duplicate ACK
+    without blocks.  Nothing need be outstanding any more."""
+    return (seg.ack == una and seg.len == 0 and seg.sack_count == 0 and not seg.flags & (SYN | FIN)
+            and (seg.wnd << t.snd_wscale) == t.snd_wnd)
 
 
 @compiled
