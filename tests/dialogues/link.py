@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import netstack
+import netstack.socket
 from netstack.drivers import Wire
 from netstack.errors import Drop
 from netstack.machine import SECOND, addressof
