@@ -452,20 +452,22 @@ class Runner:
         self.touched(conversation)
         if packet.win is not None:
             conversation.win = packet.win
+        syn = packet.flags & SYN
         ack = packet.ack or 0
         if packet.flags & ACK:
-            ack = conversation.to_live(ack)
+            ack = conversation.to_live(ack, syn)
         assert packet.options is not None
         self.tell(str(packet))
-        if packet.flags & SYN:
-            conversation.peer_isn = packet.seq
+        if syn:
+            conversation.peer_opens(packet.seq)
         else:
             conversation.opened = True
-        begin = packet.seq + bool(packet.flags & SYN) - conversation.peer_isn - 1
+        seq = conversation.peer_to_live(packet.seq, syn)
+        begin = seq + bool(syn) - (conversation.peer_isn or 0) - 1
         payload = pattern(begin & packets.MASK, packet.length)
-        body = packets.tcp(self.remote, self.local, conversation.remote, conversation.local, packet.seq, ack,
+        body = packets.tcp(self.remote, self.local, conversation.remote, conversation.local, seq, ack,
                            packet.flags, conversation.win if packet.win is None else packet.win, packet.urg or 0,
-                           conversation.inbound_options(packet.options), payload)
+                           conversation.inbound_options(packet.options, syn), payload)
         self.inject(TCP, body, **self._header(packet))
 
     def inject_udp(self, packet: UdpPacket) -> None:

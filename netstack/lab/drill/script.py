@@ -210,7 +210,7 @@ class TcpPacket:
         text = f"{'<' if self.inbound else '>'} "
         if self.ports:
             text += f"{self.ports[0]} > {self.ports[1]} "
-        text += f"{flag_letters(self.flags)} {self.seq}:{self.seq + self.length}({self.length})"
+        text += f"{flag_letters(self.flags)} {self.seq}:{(self.seq + self.length) & 0xFFFF_FFFF}({self.length})"
         for name, value in (("ack", self.ack), ("win", self.win), ("urg", self.urg or None)):
             text += f" {name} {value}" if value is not None else ""
         if self.options is None:

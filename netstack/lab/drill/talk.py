@@ -1,15 +1,16 @@
 """Conversations: what the script calls ports, sequence numbers and timestamps, and what they are on the wire.
 
-The peer's numbers are the script's own.  The stack's are its choice: its initial
-sequence number is what the script says in the first SYN that it expects (0 if it
-expects none), and its timestamps are learned from the packets that it sends.
+A SYN says in the script what its sender's initial sequence number is called; in
+all other packets numbers count from it, so that a SYN-ACK at 123 is acknowledged
+with 1.  The peer's is on the wire as in the script.  The stack's is its choice and
+learned from its SYN, as its timestamps are from the packets that it sends.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from .packets import ICMP, ICMP6, MASK, UDP, Seen, icmp_numbers
-from .script import ACK, FIN, PSH, SYN, At, IcmpPacket, Ip, Option, TcpPacket, UdpPacket, flag_letters
+from .script import ACK, FIN, PSH, RST, SYN, At, IcmpPacket, Ip, Option, TcpPacket, UdpPacket, flag_letters
 
 ECT0, ECT1 = 2, 1
 ECN_NAMES = ("noecn", "ect1", "ect0", "ce")
@@ -29,23 +30,40 @@ class Talk:
     script_isn: int = 0
     named: bool = False                 # whether the script has said what it calls it
     win: int = 0                        # the peer's last window
-    peer_isn: int = 0                   # the peer's initial sequence number
+    peer_isn: int | None = None         # the peer's initial sequence number, in the script and on the wire
+    peer_syn: int = 0                   # sequence number of the peer's last SYN
+    settled: bool = False               # the stack has acknowledged the peer's SYN: others change nothing
     opened: bool = False                # the peer has sent more than SYNs
     stamps: dict[int, int] = field(default_factory=dict)        # TSval: script's to the stack's
     first_stamp: tuple[int, int, int] | None = None             # the first one: script's, the stack's, ns
 
-    @property
-    def offset(self) -> int:
-        """From the script's sequence numbers of the stack to those on the wire."""
-        return 0 if self.live_isn is None else self.live_isn - self.script_isn
+    def _offset(self, syn: int) -> int:
+        """From the script's sequence numbers of the stack to those on the wire; `syn`: in a packet that is a SYN."""
+        if self.live_isn is None:
+            return 0
+        return self.live_isn - (self.script_isn if syn else 0)
 
-    def to_live(self, number: int) -> int:
+    def to_live(self, number: int, syn: int = 0) -> int:
         """A sequence number of the stack, on the wire."""
-        return (number + self.offset) & MASK
+        return (number + self._offset(syn)) & MASK
 
-    def to_script(self, number: int) -> int:
+    def to_script(self, number: int, syn: int = 0) -> int:
         """... and in the script."""
-        return (number - self.offset) & MASK
+        return (number - self._offset(syn)) & MASK
+
+    def peer_to_live(self, number: int, syn: int = 0) -> int:
+        """A sequence number of the peer, on the wire."""
+        return (number + (0 if syn else self.peer_isn or 0)) & MASK
+
+    def peer_to_script(self, number: int, syn: int = 0) -> int:
+        """... and in the script."""
+        return (number - (0 if syn else self.peer_isn or 0)) & MASK
+
+    def peer_opens(self, seq: int) -> None:
+        """The peer sends a SYN.  One that comes later, for a connection that has one, may be an attack: as it is."""
+        self.peer_syn = seq
+        if not self.settled:
+            self.peer_isn = seq
 
     def fits(self, source: int | None, destination: int | None, inbound: bool) -> bool:
         """Whether a script's packet with these ports (None: it has none) may belong to it."""
@@ -57,9 +75,12 @@ class Talk:
     def learn(self, seen: Seen) -> None:
         """Note what a packet of the stack tells."""
         if seen.flags & SYN and seen.seq != self.live_isn:
-            self.live_isn, self.named = seen.seq, False
+            self.live_isn, self.named, self.settled = seen.seq, False, False
+            self.peer_isn = self.peer_syn if seen.flags & ACK else None
             self.stamps.clear()
             self.first_stamp = None
+        if seen.flags & (ACK | RST) == ACK and self.peer_isn is not None:
+            self.settled = True
 
     def stamp(self, script: int, live: int, at: int) -> None:
         """The script calls this TSval of the stack so."""
@@ -76,30 +97,37 @@ class Talk:
         first, live, _ = self.first_stamp
         return (live + script - first) & MASK
 
-    def inbound_options(self, options: tuple[Option, ...]) -> tuple[Option, ...]:
+    def inbound_options(self, options: tuple[Option, ...], syn: int = 0) -> tuple[Option, ...]:
         """Options of the peer as they go on the wire."""
         out = []
         for option in options:
             if option.name == "sack":
-                option = Option("sack", tuple((self.to_live(a), self.to_live(b)) for a, b in option.values))
+                option = Option("sack", tuple((self.to_live(a, syn), self.to_live(b, syn))
+                                              for a, b in option.values))
             elif option.name == "TS":
                 val, ecr = option.values
                 option = Option("TS", (val, self.live_stamp(ecr)))
             out.append(option)
         return tuple(out)
 
+    def outbound_options(self, seen: Seen) -> list[Option]:
+        """Options of the stack with the peer's sequence numbers as the script says them."""
+        syn = seen.flags & SYN
+        return [Option("sack", tuple((self.peer_to_script(a, syn), self.peer_to_script(b, syn)) for a, b in o.values))
+                if o.name == "sack" else o for o in seen.options]
+
     def describe(self, seen: Seen) -> TcpPacket:
         """A packet of the stack as a script would say it."""
-        options = []
-        for option in seen.options:
+        options, syn = [], seen.flags & SYN
+        for option in self.outbound_options(seen):
             if option.name == "TS" and self.first_stamp is not None:
                 first, live, _ = self.first_stamp
                 val, ecr = option.values
                 option = Option("TS", ((val - live + first) & MASK, ecr))
             options.append(option)
-        return TcpPacket(NOWHERE, False, seen.flags, self.to_script(seen.seq), len(seen.payload),
-                         seen.ack if seen.flags & ACK else None, seen.win, seen.urg or None, tuple(options))
-
+        ack = self.peer_to_script(seen.ack, syn) if seen.flags & ACK else None
+        return TcpPacket(NOWHERE, False, seen.flags, self.to_script(seen.seq, syn), len(seen.payload), ack, seen.win,
+                         seen.urg or None, tuple(options))
 
 
 def problems(expected: TcpPacket, seen: list[Seen], talk: Talk, slack: int = -1, strict: bool = False) -> list[str]:
@@ -116,12 +144,13 @@ def problems(expected: TcpPacket, seen: list[Seen], talk: Talk, slack: int = -1,
     if first.flags & SYN and not talk.named:
         talk.script_isn, talk.named = expected.seq, True
     length = sum(len(s.payload) for s in seen)
-    seq = talk.to_script(first.seq)
+    seq = talk.to_script(first.seq, first.flags & SYN)
     if (seq, length) != (expected.seq, expected.length):
         found.append(f"the sequence numbers are {seq}:{(seq + length) & MASK}({length}), not "
-                     f"{expected.seq}:{expected.seq + expected.length}({expected.length})")
-    if expected.ack is not None and last.ack != expected.ack:
-        found.append(f"ack is {last.ack}, not {expected.ack}")
+                     f"{expected.seq}:{(expected.seq + expected.length) & MASK}({expected.length})")
+    ack = talk.peer_to_script(last.ack, first.flags & SYN)
+    if expected.ack is not None and ack != expected.ack:
+        found.append(f"ack is {ack}, not {expected.ack}")
     if expected.win is not None and last.win != expected.win:
         found.append(f"win is {last.win}, not {expected.win}")
     if last.urg != (expected.urg or 0):
@@ -135,13 +164,14 @@ def _options(expected: tuple[Option, ...], seen: Seen, talk: Talk, slack: int) -
     """Padding and order are the sender's choice (RFC 9293 3.1): only what the options say is compared."""
     wanted = [o for o in expected if o.name not in ("nop", "eol")]
     found = []
-    names, got = sorted(o.name for o in wanted), sorted(o.name for o in seen.options)
+    live = talk.outbound_options(seen)
+    names, got = sorted(o.name for o in wanted), sorted(o.name for o in live)
     if names != got:
         found.append(f"the options are <{','.join(map(str, talk.describe(seen).options or ()))}>, not "
                      f"<{','.join(map(str, expected))}>")
         return found
     for option in wanted:
-        actual = next(o for o in seen.options if o.name == option.name)
+        actual = next(o for o in live if o.name == option.name)
         if option.name == "TS":
             (val, ecr), (live_val, live_ecr) = option.values, actual.values
             if ecr != live_ecr:

@@ -122,6 +122,35 @@ def test_when_a_call_returns():
     assert "close() can begin only at 0.600000 s" in error(text, line=LINE + 2)
 
 
+CONNECT = """    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0
+   +0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)
+   +0 > S 0:0(0) <...>
+"""
+SYNACK = "+.1 < S. 123:123(0) ack 1 win 20000 <mss 1000,sackOK>\n"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("+0 > . 1:1(0) ack 124", "ack is 1, not 124"),
+    ("+0 > . 1:1(0) ack 1\n+0 < P. 11:21(10) ack 1 win 20000\n+0 > . 1:1(0) ack 1 <sack 134:144>",
+     "sack 11:21, not sack 134:144"),
+    ("+0 > . 1:1(0) ack 1\n+0 < P. 124:134(10) ack 1 win 20000\n+0 > . 1:1(0) ack 11",
+     "ack is 1, not 11"),
+])
+def test_numbers_count_from_the_peers_syn(text, message):
+    outcome = run_text(CONNECT + SYNACK + text)
+    assert isinstance(outcome.error, Mismatch), outcome.report()
+    assert message in outcome.error.message
+
+
+def test_a_synack_that_the_stack_refuses_does_not_count():
+    outcome = run_text(CONNECT + "+0 < S. 500:500(0) ack 999 win 20000 <mss 1000>\n+0 > R 999:999(0)\n" + SYNACK
+                       + "+0 > . 1:1(0) ack 1\n+0 < P. 1:11(10) ack 1 win 20000\n+0 > . 1:1(0) ack 11\n"
+                       + "+0 read(3, ..., 100) = 10\n+0 < P. 21:31(10) ack 1 win 20000\n")
+    assert outcome.status == 0, outcome.report()
+    assert outcome.story[-1].endswith("> . 1:1(0) ack 11 win 64230 <sack 21:31>")
+
+
 def test_data_is_compared():
     assert run('+0 write(4, "hello", 5) = 5\n+0 > P. 1:6(5) ack 1').status == 0
     said = error('+0 < P. 1:6(5) ack 1 win 500\n+0 read(4, "hello", 5) = 5', line=LINE + 1)
