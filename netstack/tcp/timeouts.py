@@ -10,6 +10,7 @@ from ..errors import ETIMEDOUT
 from ..machine import MS, compiled, timers
 from . import defer, fastopen, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
 from .calls import abort, starve
+from .congestion import Ca
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
 MOST = 255          # timeouts in a row that are counted
@@ -24,12 +25,10 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
         fail(tcp, t, 0)                                     # 2 MSL are over, or the orphan's FIN-WAIT-2
     if c.user != 0 and c.user <= now:
         _user_timeout(tcp, t, now)
+    if c.probe != 0 and c.probe <= now:
+        _probe(tcp, t, now)
     if c.retransmit != 0 and c.retransmit <= now:
         _retransmit(tcp, t, now)
-    if c.probe != 0 and c.probe <= now:
-        c.probe = 0
-        t.tlp.due = 1                                       # RFC 8985 7.3
-        mark_due(tcp, t)
     if c.reorder != 0 and c.reorder <= now:
         c.reorder = 0
         recovery.on_reorder_timer(tcp, t, now)
@@ -47,6 +46,19 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
     if c.keepalive != 0 and c.keepalive <= now:
         _keepalive(tcp, t, now)
     rearm(tcp, t)
+
+
+@compiled
+def _probe(tcp: Tcp, t: Tcb, now: int) -> None:
+    """The loss probe's time (RFC 8985 7.3); it comes first when it is the retransmission timer's too (7.2)."""
+    c = t.clocks
+    c.probe = 0
+    if t.cc.ca_state != Ca.OPEN or t.tlp.active or t.queue.head == 0:
+        return
+    t.tlp.due = 1
+    if c.retransmit <= now:
+        c.retransmit = now + rto.timeout(t.rto)
+    mark_due(tcp, t)
 
 
 @compiled
