@@ -273,12 +273,19 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless RST)."""
     # "If the RCV.WND is zero, special allowance should be made to accept valid ACKs, URGs, and RSTs."
     closed = current(t) == 0 and seg.seq == t.rcv_nxt
+    # Two peers that probe each other's window: each has taken the other's byte and does not know that its own was
+    # taken, so both go on from before it.  What such a segment acknowledges is true; else they would answer for ever.
+    behind = seg.len == 0 and _is_probe(t, seg) and t.clocks.persist != 0
     if seg.flags & RST:
         return _reset(tcp, t, seg, now) if closed else Drop.TCP_BAD_RST
     if t.state == State.TIME_WAIT and seg.flags & FIN:
         set_linger(tcp, t, now, tcp.settings.tcp_time_wait)     # "Restart the 2 MSL time-wait timeout."
     if seg.flags & SYN and not _may_challenge(tcp, t, now):
         return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 4.2) "irrespective of the sequence number"
+    if behind and seg.flags & ACK and _is_valid_ack(t, seg):
+        ack.take(tcp, t, seg, now)
+        if _our_fin_acknowledged(tcp, t, now):
+            return RESET
     if seg.len == 0 and not _is_probe(t, seg) and not _is_allowed(tcp, t, now):
         return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray: an ACK war ends here
     if seg.flags & SYN and t.passive == 0:

@@ -58,6 +58,17 @@ def test_a_known_story(text):
     assert tell(story) == tell(story)
 
 
+def test_two_shut_windows_do_not_start_a_war_of_acks():
+    """Both ends have text and a shut window, and probe: some hundred segments in twenty minutes, not two hundred
+    thousand."""
+    story = Story.parse("1/rtt=0.02,mtu=1500/0:a.pause.1/50:b.pause.1/0:a.send.100000/0:b.send.100000/0:a.send.100000"
+                        "/10000:a.shutdown.1")
+    told = Told(story)
+    with told.sim:
+        told.tell()
+        assert sum(stack.stats()["tcp.out_segs"] for stack in told.sim.stacks) < 2000
+
+
 def replay(jit, *texts):
     environment = {**os.environ, "NETSTACK_JIT": jit}
     done = subprocess.run([sys.executable, "-m", "tests.sim.replay", *texts], cwd=ROOT, env=environment,
