@@ -326,6 +326,8 @@ def _in_loss(tcp: Tcp, t: Tcb, now: int) -> None:
             _undo(tcp, t, now)
             return
         if verdict == Verdict.REAL:
+            if r.frto == Step.NEW_DATA and t.sack_ok == 0 and not algorithm(tcp, t).full:
+                t.cc.cwnd = 3 * t.cc.mss                        # (2.1 step 3a) two are on their way, or have arrived
             r.frto = Step.NONE
         elif r.frto == Step.FIRST:
             r.frto = Step.NEW_DATA                              # (2.1 step 2b)

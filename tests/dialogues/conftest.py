@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from .link import Link
+from .link import ACK, SYN, Link
 
 
 @pytest.fixture
@@ -32,3 +33,24 @@ def link(make_link: Callable[..., Link]) -> Link:
 def each_link(request: pytest.FixtureRequest, make_link: Callable[..., Link]) -> Link:
     """IPv4, then IPv6."""
     return make_link(request.param)
+
+
+@pytest.fixture
+def sending(make_link: Callable[..., Link]) -> Callable[..., tuple[Link, Any, Any]]:
+    """sending(8): a connection with a round trip of 100 ms that has just sent 8 segments of 1000 bytes, with Reno.
+
+    Gives the link, the socket and the Tcb.  `more`: segments that wait behind what the window lets out.
+    """
+    def begin(segments: int, more: int = 0, *, sack_ok: bool = False, **settings: object) -> tuple[Link, Any, Any]:
+        link = make_link(4, tcp_congestion_control="reno", **settings)
+        link.listen()
+        link.peer_sends(SYN, seq=100, mss=1000, sack_ok=sack_ok, wnd=60000)
+        link.drain()
+        link.advance(0.1)
+        link.peer_sends(ACK, ack=1)
+        conn = link.accept()
+        conn.send(bytes(1000 * (segments + more)))
+        assert [seg.seq for seg in link.drain()] == [1 + 1000 * i for i in range(segments)]
+        return link, conn, link.tcb(conn)
+
+    return begin
