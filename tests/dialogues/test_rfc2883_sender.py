@@ -1,4 +1,4 @@
-"""RFC 2883 section 5, what the sender learns from a D-SACK; RFC 3708 says what follows: a needless reduction is undone."""
+"""RFC 2883 section 5, what the sender learns from a D-SACK; a needless reduction is undone (RFC 3708)."""
 from __future__ import annotations
 
 from netstack.tcp.congestion import Ca

@@ -107,7 +107,7 @@ def test_second_expiration(expired):
 
 
 def test_it_can_be_switched_off(sending):
-    link, _, t = sending(10, 10, tcp_early_retrans=0, tcp_frto=0)
+    link, _, _t = sending(10, 10, tcp_early_retrans=0, tcp_frto=0)
     link.advance(0.31)
     assert sent(link) == [0]
     link.peer_sends(ACK, ack=P(1))

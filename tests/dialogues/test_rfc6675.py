@@ -104,7 +104,7 @@ def test_5_one_reduction_for_a_window(start):
 
 def test_5_1_sacks_outlive_a_timeout(start):
     """ "an implementation SHOULD NOT clear this information on an RTO": what the peer holds is not sent again."""
-    link, _, t = start(10, tcp_frto=0)
+    link, _, _t = start(10, tcp_frto=0)
     sacks(link, (8, 10))
     link.advance(0.4)
     assert sent(link) == [0]
