@@ -401,15 +401,15 @@ def _send_loss_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     mss = segment_size(t)
     offset = seq.diff(t.snd_nxt, t.snd_una)
     n = min(held - offset, t.snd_wnd - offset, mss)
-    if n > 0 and _worth_sending(t, n, held - offset, mss):
+    if n > 0 and runs.has_room(tcp.runs, t.queue) and _worth_sending(t, n, held - offset, mss):
         _send_text(tcp, net, t, n, held - offset, False, mss, now)
         t.tlp.is_retrans = 0
     else:
         last = runs.get(tcp.runs, q.tail)
-        if runs.size(last) > mss and not runs.split(tcp.runs, q, q.tail, seq.add(last.right, -mss)):
-            return
-        _send_copy(tcp, net, t, q.tail, held, mss, now)
-        t.tlp.is_retrans = 1
+        t.tlp.is_retrans = 0                                        # no run is left to cut it off: the timer, next time
+        if runs.size(last) <= mss or runs.split(tcp.runs, q, q.tail, seq.add(last.right, -mss)):
+            _send_copy(tcp, net, t, q.tail, held, mss, now)
+            t.tlp.is_retrans = 1
     tcp.counters.loss_probes += 1
     t.tlp.active = 1
     t.tlp.end_seq = t.snd_nxt
