@@ -17,6 +17,7 @@ from .machine import addressof, be16, compiled, load32, put16, sum16
 
 PROTOCOL = 17
 HEADER_LEN = 8
+CHECKSUM = 6                    # where it stands in the header
 MAX_DATAGRAM = 65507            # that fits into an IPv4 packet
 
 
@@ -31,14 +32,14 @@ def receive(d: Datagrams, net: Net) -> int:
     if length < HEADER_LEN or length > rx.length:
         return Drop.UDP_MALFORMED
     field = be16(p + 6)
-    if field != 0:
+    if field != 0 and rx.checked == 0:
         acc = rx.pseudo
         if length != rx.length:                                 # the pseudo header counts UDP's own length
             acc = checksum.pseudo(rx.src_hi, rx.src_lo, rx.dst_hi, rx.dst_lo, PROTOCOL, length)
         if sum16(p, length, acc) != 0xFFFF:
             d.counters.in_csum_errors += 1
             return Drop.UDP_CHECKSUM
-    elif not is_v4(rx.dst_hi, rx.dst_lo):
+    elif field == 0 and rx.checked == 0 and not is_v4(rx.dst_hi, rx.dst_lo):
         return Drop.UDP_CHECKSUM                                # (RFC 8200 8.1)
     port = be16(p + 2)
     src_port = be16(p)
@@ -50,8 +51,16 @@ def receive(d: Datagrams, net: Net) -> int:
     if index == 0:
         d.counters.no_ports += 1
         return Drop.UDP_NO_PORT
-    d.counters.in_datagrams += 1
-    return datagram.enqueue(d, datagram.get(d, index), rx, p + HEADER_LEN, length - HEADER_LEN, src_port)
+    s = datagram.get(d, index)
+    n = length - HEADER_LEN
+    size = rx.gso_size if 0 < rx.gso_size < n else max(n, 1)    # several of one size, as one packet
+    at = 0
+    reason = 0
+    while at == 0 or at < n:
+        d.counters.in_datagrams += 1
+        reason |= datagram.enqueue(d, s, rx, p + HEADER_LEN + at, min(size, n - at), src_port)
+        at += size
+    return reason
 
 
 @compiled
@@ -129,11 +138,8 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int
     put16(head, s.ep.local_port)
     put16(head + 2, port)
     put16(head + 4, length)
-    put16(head + 6, 0)
-    acc = checksum.pseudo(out.src_hi, out.src_lo, hi, lo, PROTOCOL, length)
-    acc = sum16(head, HEADER_LEN, acc)
-    field = checksum.finish(sum16(address, n, acc))
-    put16(head + 6, field if field != 0 else 0xFFFF)            # 0 means: no checksum
+    put16(head + CHECKSUM, checksum.pseudo(out.src_hi, out.src_lo, hi, lo, PROTOCOL, length))
+    out.csum_offset = CHECKSUM                                  # the rest of it is the link's
     out.head = head
     out.head_len = HEADER_LEN
     out.a = address

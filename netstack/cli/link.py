@@ -68,7 +68,7 @@ class Link:
     ip6: str | None = None
     gateway: str | None = None
     mtu: int | None = None
-    offload: bool | None = None
+    offload: bool = True
     pcap: str | None = None
 
 
@@ -88,7 +88,8 @@ def link_options(function: F) -> F:
         click.option("--gateway", type=Host(), help="The default router."),
         click.option("--mtu", type=click.IntRange(MTU_LEAST, MTU_MOST),
                      help="Largest IP packet, bytes [the device's]."),
-        click.option("--offload/--no-offload", default=None, help="Let the device segment and sum for us."),
+        click.option("--offload/--no-offload", default=True, show_default=True,
+                     help="Leave checksums and the cutting of segments to the device."),
         click.option("--pcap", type=click.Path(dir_okay=False), metavar="FILE",
                      help="Record every frame, for Wireshark (pcapng)."),
     ]):
@@ -106,8 +107,6 @@ def _check(link: Link) -> None:
         raise click.UsageError("the name of a TAP has 1 to 15 bytes.")
     if link.ip6 is not None and link.mtu is not None and link.mtu < MTU_LEAST_IPV6:
         raise click.UsageError(f"IPv6 needs an MTU of at least {MTU_LEAST_IPV6} (RFC 8200).")
-    if link.offload:
-        click.echo("netstack: --offload is not there yet; going on with plain frames.", err=True)
 
 
 @contextmanager
@@ -129,7 +128,7 @@ def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
         if link.tap is not None:
             given = {name: getattr(link, name) for name in ("ip", "ip6", "gateway", "mtu")}
             try:
-                interface = stack.attach(Tap(link.tap), **{k: v for k, v in given.items() if v is not None})
+                interface = stack.attach(Tap(link.tap, offload=link.offload), **{k: v for k, v in given.items() if v is not None})
             except OSError as error:
                 refuse(str(error.strerror or error))
             except ValueError as error:

@@ -40,7 +40,7 @@ def command(a: str, b: str, one_way: bool, **settings: Any) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     with contextlib.ExitStack() as life:
         try:
-            first, second = Tap(a), Tap(b)
+            first, second = Tap(a, offload=False), Tap(b, offload=False)
             life.enter_context(first)
             life.enter_context(second)
             relay = life.enter_context(Relay(first.fd, second.fd, **given))

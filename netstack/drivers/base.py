@@ -5,12 +5,14 @@ Frames are Ethernet frames without the checksum, as on a Linux TAP.
 """
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..machine import i32, i64, record, u8
+from ..machine import Array, i32, i64, record, u8
+from .offload import Offload
 
 if TYPE_CHECKING:
     from .impair import Impair
@@ -36,11 +38,16 @@ class Device:
     """One device of one interface."""
 
     kind: u8
+    vnet: u8        # bytes of the virtio-net header before each frame, or 0
+    features: u8    # offload.Feature: what it does for us when we send
     fd: i32         # what poll(2) watches, or -1
     frame: i64      # address of the frame that `receive` lent
     buffer: i64     # address of a buffer of BUFFER bytes, where the system writes frames (TAP)
     rx: i64         # address of the Frames queue we read (wire, loopback), or 0
     tx: i64         # address of the Frames queue we write, or 0
+    rx_notes: Offload   # of the frame that `receive` lent
+    tx_notes: Offload   # of the frame that `transmit` is given; cleared by it
+    iov: Annotated[Array[i64], 16]      # pieces for the system: the virtio-net header, then the frame's
 
 
 class Driver:
@@ -51,6 +58,7 @@ class Driver:
     mtu: int = 1500             # largest IP packet, bytes
     ethernet: bool = True       # False: no addresses to resolve (loopback)
     stack: Any = None           # the stack it is attached to
+    offload: bool = False       # whether checksums and the cutting of segments are left to the device
 
     wait_hook: Callable[[float | None, Callable[[], bool]], bool] | None = None
     """Set by a stack on a virtual clock: run until `ready()`, at most `timeout` virtual seconds (0: a turn now)."""
@@ -67,6 +75,14 @@ class Driver:
     def impair(self, inbound: Impair, outbound: Impair) -> None:
         """Fill in the interface's impairments; called after `open`.  A plain driver has none."""
 
+    def set_offload(self, on: bool) -> None:
+        """Leave checksums and the cutting of segments to the device, or not (`ethtool -K`).
+
+        OSError EOPNOTSUPP if it cannot.
+        """
+        if on:
+            raise OSError(errno.EOPNOTSUPP, f"{self!r} has no offloads")
+
     def close(self) -> None:
         """Give everything back; the record says then that there is no device.  Twice does no harm.
 
@@ -75,6 +91,7 @@ class Driver:
         device, self._device = self._device, None
         if device is not None:
             device.kind = Kind.NONE
+            device.features = 0
             device.fd = -1
 
     def __enter__(self) -> Driver:

@@ -17,7 +17,7 @@ from typing import Annotated
 from ..machine import SECOND, Array, addressof, at, be16, compiled, i32, i64, load8, load64, put16, record, store8, u8
 from ..machine.random import Rng, below, random64
 from ..machine.timers import NEVER
-from . import device, held
+from . import device, held, offload
 from .base import Device
 from .held import Store
 
@@ -245,11 +245,13 @@ def receive(imp: Impair, dev: Device, now: int) -> int:
         if _is_due(imp, now):
             s = at(Store, imp.store)
             imp.lent = held.take(s, now)
+            offload.clear(dev.rx_notes)
             dev.frame = held.address(s, imp.lent)
             return held.length(s, imp.lent)
         n = device.receive(dev, now)
         if n <= 0:
             return n
+        offload.complete(dev.rx_notes, dev.frame, n)
         imp.iov[0] = dev.frame
         imp.iov[1] = n
         if _passes(imp, addressof(imp.iov), 1, n, now):

@@ -230,8 +230,10 @@ class Impaired(Driver):
     # ---- Driver
 
     def open(self, device: Device, bell: int = -1) -> None:
-        """See Driver.open."""
+        """See Driver.open.  Each frame has its own fate, so the device does not join or cut them."""
         self.driver.open(device, bell)
+        if self.driver.offload:
+            self.driver.set_offload(False)
 
     def impair(self, inbound: Impair, outbound: Impair) -> None:
         """See Driver.impair."""
@@ -265,5 +267,5 @@ def _forwarded(name: str) -> Any:
     return property(lambda self: getattr(self.driver, name), lambda self, value: setattr(self.driver, name, value))
 
 
-for _name in ("name", "mac", "mtu", "ethernet", "stack", "wait_hook", "guard"):
+for _name in ("name", "mac", "mtu", "ethernet", "offload", "stack", "wait_hook", "guard"):
     setattr(Impaired, _name, _forwarded(_name))

@@ -5,18 +5,22 @@ addresses, routes, up or down) is configured by others: `ip`, pyroute2.
 """
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import os
 import socket
 import struct
+import sys
 
-from ..errors import EAGAIN, EINTR
-from ..machine import compiled
+from ..errors import EAGAIN, EINTR, EINVAL
+from ..machine import addressof, compiled, load64
 from ..machine.libc import read, writev
+from . import offload
 from .base import BUFFER, HEADROOM, Device, Driver, Kind, mac_bytes
 from .memory import Pages
+from .offload import HEADER, Feature
 
 TUN = "/dev/net/tun"
 _IOW = 0x8004_0000 if os.uname().machine.startswith(("ppc", "mips", "sparc")) else 0x4004_0000    # an int goes in
@@ -26,6 +30,13 @@ TUNSETOWNER = _IOW | 0x54CC
 TUNSETGROUP = _IOW | 0x54CE
 IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
+IFF_VNET_HDR = 0x4000
+TUNSETOFFLOAD = _IOW | 0x54D0
+TUNGETFEATURES = 0x4004_54CF if _IOW == 0x8004_0000 else 0x8004_54CF
+TUNSETVNETHDRSZ = _IOW | 0x54D8
+TUNSETVNETLE = _IOW | 0x54DC
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_USO4, TUN_F_USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
+PIECES = 7              # of a frame, besides the virtio-net header
 SIOCGIFMTU = 0x8921
 IFREQ = struct.Struct("16sH22x")        # name, flags
 NAME_MAX = 15
@@ -34,22 +45,42 @@ NAME_MAX = 15
 @compiled
 def receive(dev: Device) -> int:
     """Read one frame behind the headroom of our buffer."""
-    n = read(dev.fd, dev.buffer + HEADROOM, BUFFER - HEADROOM)
+    n = read(dev.fd, dev.buffer + HEADROOM - dev.vnet, BUFFER - HEADROOM)
     if n == -EAGAIN or n == -EINTR:
         return 0
     dev.frame = dev.buffer + HEADROOM
+    if n > dev.vnet and dev.vnet != 0:
+        n -= dev.vnet
+        offload.parse(dev.rx_notes, dev.frame - offload.HEADER, n)
     return n
 
 
 @compiled
 def transmit(dev: Device, iov: int, parts: int, total: int) -> int:
-    """Write one frame, gathered from its parts."""
-    n = writev(dev.fd, iov, parts)
-    return 0 if n == -EAGAIN or n == -EINTR else n
+    """Write one frame, gathered from its parts; before it, if the device wants that, what is left to it."""
+    if dev.vnet == 0:
+        n = writev(dev.fd, iov, parts)
+        return 0 if n == -EAGAIN or n == -EINTR else n
+    if parts > PIECES:
+        return -EINVAL
+    header = dev.buffer                                 # the headroom before received frames has place for it
+    offload.emit(dev.tx_notes, header)
+    offload.clear(dev.tx_notes)
+    dev.iov[0] = header
+    dev.iov[1] = offload.HEADER
+    for i in range(2 * parts):
+        dev.iov[2 + i] = load64(iov + 8 * i)
+    n = writev(dev.fd, addressof(dev.iov), parts + 1)
+    return 0 if n == -EAGAIN or n == -EINTR else n - offload.HEADER if n > 0 else n
 
 
 class Tap(Driver):
     """A TAP interface of this host: attached to if it exists, otherwise made.
+
+    With `offload` (the default) the kernel computes checksums and cuts large
+    segments for us, and hands its own on uncut and unchecked, as between two ends
+    of a veth; one that knows no virtio-net header does without.  `offload=False`:
+    every frame on its own, complete, as on a cable.
 
     `mac` is our end's address (by default one derived from the name; the kernel's
     end has its own).  `persist=True` keeps the interface when we are gone, False
@@ -58,14 +89,17 @@ class Tap(Driver):
     """
 
     def __init__(self, name: str, *, mac: bytes | str | None = None, persist: bool | None = None,
-                 owner: int | None = None, group: int | None = None) -> None:
+                 owner: int | None = None, group: int | None = None, offload: bool = True) -> None:
         self.fd = -1
         self._pages: Pages | None = None
         _check_name(name)
         self.mac = mac_bytes(mac) if mac is not None else _derived_mac(name)
         self.fd = _open_tun()
         try:
-            self.name = _attach(self.fd, name)
+            self._vnet = offload and bool(_features(self.fd) & IFF_VNET_HDR)
+            self.name = _attach(self.fd, name, IFF_VNET_HDR if self._vnet else 0)
+            self._features = _negotiate(self.fd, self._vnet)
+            self.offload = self._features != 0
             if owner is not None:
                 _control(self.fd, TUNSETOWNER, owner, self.name, "owner")
             if group is not None:
@@ -88,7 +122,19 @@ class Tap(Driver):
         self._device = device
         device.fd = self.fd
         device.buffer = self._pages.address
+        device.vnet = HEADER if self._vnet else 0
+        device.features = self._features if self.offload else 0
         device.kind = Kind.TAP
+
+    def set_offload(self, on: bool) -> None:
+        """See Driver.set_offload; frames that wait in the kernel are as they were."""
+        if on and self._features == 0:
+            raise OSError(errno.EOPNOTSUPP, f"{self!r} was opened without offloads, or this kernel has none")
+        self.offload = on
+        if self._device is not None:
+            self._device.features = self._features if on else 0
+        if self._vnet:
+            _negotiate(self.fd, on)
 
     def close(self) -> None:
         """See Driver.close."""
@@ -98,6 +144,8 @@ class Tap(Driver):
     def __del__(self) -> None:
         fd, self.fd = self.fd, -1
         if fd >= 0:
+            if getattr(self, "_vnet", False):
+                _negotiate(fd, False)               # whoever attaches next to a persistent one may not expect them
             os.close(fd)
 
     def __repr__(self) -> str:
@@ -130,9 +178,37 @@ def _open_tun() -> int:
         raise OSError(error.errno, f"{TUN}: {hint}") from None
 
 
-def _attach(fd: int, name: str) -> str:
+def _features(fd: int) -> int:
+    """TUNGETFEATURES: the flags that this kernel knows; 0 if it cannot say."""
+    answer = bytearray(4)
+    try:
+        fcntl.ioctl(fd, TUNGETFEATURES, answer)
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def _negotiate(fd: int, on: bool) -> Feature:
+    """TUNSETOFFLOAD: what the kernel may leave to us.  What we may leave to it, which is never less."""
+    if on:
+        if sys.byteorder == "big":
+            fcntl.ioctl(fd, TUNSETVNETLE, (1).to_bytes(4, sys.byteorder))
+        tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6
+        for wish, features in ((tso | TUN_F_USO4 | TUN_F_USO6, Feature.CSUM | Feature.TSO | Feature.USO),
+                               (tso, Feature.CSUM | Feature.TSO)):
+            try:
+                fcntl.ioctl(fd, TUNSETOFFLOAD, wish)
+                return features
+            except OSError:                         # a kernel before 6.2 has no USO
+                continue
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(fd, TUNSETOFFLOAD, 0)
+    return Feature(0)
+
+
+def _attach(fd: int, name: str, flags: int) -> str:
     """TUNSETIFF; the name that the interface got ("tap%d" is filled in by the kernel)."""
-    request = bytearray(IFREQ.pack(name.encode(), IFF_TAP | IFF_NO_PI))
+    request = bytearray(IFREQ.pack(name.encode(), IFF_TAP | IFF_NO_PI | flags))
     try:
         fcntl.ioctl(fd, TUNSETIFF, request)
     except OSError as error:

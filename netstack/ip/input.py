@@ -40,6 +40,8 @@ def receive(net: Net, iface: Interface, frame: int, n: int, now: int) -> int:
     rx = net.rx
     zero(addressof(rx), INCOMING)
     rx.interface = iface.index
+    rx.checked = iface.device.rx_notes.checked
+    rx.gso_size = iface.device.rx_notes.size
     rx.mac = ethernet.source(frame)
     reason = 0
     if kind == EtherType.IPV4:
@@ -83,6 +85,7 @@ def _datagram(net: Net, iface: Interface, v6: bool, now: int) -> int:
         if v6:
             reason = ipv6.walk(net)
         if reason == 0 and rx.fragment != 0:
+            rx.checked = 0                      # nobody vouches for the whole
             if reassembly.add(net, now) == 0:
                 return Verdict.DONE
             again = v6                          # more headers may stand behind the fragment header

@@ -8,16 +8,15 @@ zero, so that there is one kind of frame to parse and to capture.
 """
 from __future__ import annotations
 
-from ..drivers import impair, pcap
-from ..errors import ENETDOWN, ENOBUFS, Drop
+from ..drivers import impair, offload, pcap
+from ..errors import ENETDOWN, Drop
 from ..machine import addressof, at, compiled, invoke6, unit
-from . import ethernet
+from . import ethernet, segment
 from .ethernet import HEADER_LEN
 from .net import Interface, Net
 
 LOOPBACK = 1        # index of the loopback interface
 INBOUND = int(pcap.Direction.INBOUND)
-OUTBOUND = int(pcap.Direction.OUTBOUND)
 
 
 @compiled
@@ -37,22 +36,31 @@ def transmit(net: Net, iface: Interface, dst: int, ethertype: int, p: int, n: in
 
 @unit
 def transmit_unit(net_at: int, iface_at: int, parts: int, total: int, now: int, reserved: int) -> int:
-    """The frame that `net.iov` describes goes to the device.  A unit, since it has many callers (`machine/unit.py`)."""
+    """The frame that `net.iov` describes goes to the device.  A unit, since it has many callers (`machine/unit.py`).
+
+    What it lacks (`net.notes`) is left to the device, if that can do it and nobody looks at the frame on its way.
+    """
     net = at(Net, net_at)
     iface = at(Interface, iface_at)
     if iface.up == 0:
+        offload.clear(net.notes)
         net.drops[Drop.TX_DEVICE] += 1
         return -ENETDOWN
-    sent = impair.transmit(iface.impair_out, iface.device, addressof(net.iov), parts, total, now)
-    if sent <= 0:
-        iface.tx_errors += 1
-        net.drops[Drop.TX_QUEUE if sent == 0 else Drop.TX_DEVICE] += 1
-        return -ENOBUFS if sent == 0 else sent
-    iface.tx_packets += 1
-    iface.tx_bytes += total
-    if net.capture.on != 0:
-        pcap.frame(net.capture, iface.index, OUTBOUND, addressof(net.iov), parts, total, now)
-    return 0
+    if net.notes.start != 0 and _is_ours(net, iface):
+        if net.notes.size != 0:
+            return segment.send(net, iface, parts, total, now)
+        segment.complete(net, parts)
+    elif net.notes.size != 0:
+        iface.tx_packets += (total - net.notes.headers - 1) // net.notes.size
+    offload.move(iface.device.tx_notes, net.notes)
+    return segment.put_frame(net, iface, addressof(net.iov), parts, total, now)
+
+
+@compiled
+def _is_ours(net: Net, iface: Interface) -> bool:
+    """Whether what the frame lacks is for us to do."""
+    return (offload.needed(net.notes) & ~iface.device.features != 0 or iface.impair_out.on != 0
+            or net.capture.on != 0)
 
 
 @compiled
@@ -61,7 +69,7 @@ def receive(net: Net, iface: Interface, now: int) -> int:
     n = impair.receive(iface.impair_in, iface.device, now)
     if n <= 0:
         return n
-    iface.rx_packets += 1
+    iface.rx_packets += offload.count(iface.device.rx_notes, iface.device.frame, n)
     iface.rx_bytes += n
     if net.capture.on != 0:
         net.iov[0] = iface.device.frame

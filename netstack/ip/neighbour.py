@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ..drivers import offload
 from ..errors import Drop
 from ..machine import SECOND, compiled, timers
 from . import link, waiting
@@ -162,6 +163,7 @@ def _send_waiting(net: Net, iface: Interface, index: int, now: int) -> None:
     block = waiting.take(net, n.queue)
     while block != 0:
         w = waiting.entry(net, block)
+        offload.move(net.notes, w.notes)
         link.transmit(net, iface, n.mac, w.ethertype, waiting.packet(net, block), w.length, 1, w.length, now)
         waiting.release(net, block)
         block = waiting.take(net, n.queue)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from ..drivers.device import Device
 from ..drivers.impair import Impair
+from ..drivers.offload import Offload
 from ..drivers.pcap import Capture
 from ..errors import DROPS
 from ..machine import Array, compiled, i32, i64, record, u8, u16
@@ -30,6 +31,7 @@ SCRATCH_FRAGMENT = 0        # link and IPv4 header of a fragment (ip.fragment)
 SCRATCH_ARP = 256           # ip.arp
 SCRATCH_NDP = 512           # ip.ndp
 SCRATCH_ICMP = 1024         # ip.icmp, ip.icmpv6
+SCRATCH_SEGMENT = 3072      # link, IP and transport header of a segment (ip.segment)
 SCRATCH_TRANSPORT = 3584    # TCP's, UDP's and ICMP echo's headers; the IP layer writes backwards from there
 
 
@@ -76,7 +78,7 @@ class Interface:
     device: Device
     impair_in: Impair           # what happens to frames on their way in
     impair_out: Impair          # ... and out
-    rx_packets: i64
+    rx_packets: i64             # a large one that stands for several counts as those
     rx_bytes: i64
     tx_packets: i64
     tx_bytes: i64
@@ -124,6 +126,10 @@ class Packet:
     a_len: i64
     b: i64
     b_len: i64
+    # for this packet only; `send` clears them:
+    csum_offset: u8     # where in the transport header the checksum stands, which lacks; 0: it lacks none
+    gso: u8             # offload.Gso: ... it is to be cut into segments
+    gso_size: u16       # ... with so many bytes of payload each
 
 
 @record
@@ -141,6 +147,8 @@ class Incoming:
     broadcast: u8       # 1: sent to a broadcast or multicast address (link or IP): no errors, no TCP
     options_len: u8     # bytes of IP options
     problem: u8         # an IPv6 header that the sender must be told about: parameter problem code + 1; 0: none
+    checked: u8         # 1: somebody vouches for the transport checksum (drivers.offload)
+    gso_size: u16       # bytes of payload of each of the segments that it stands for; 0: it is one
     fragment: u8        # 1: only a part of a datagram, for ip.reassembly
     frag_more: u8       # MF: others follow
     frag_offset: i32    # of `payload` in the datagram's payload, bytes
@@ -278,6 +286,8 @@ class Net:
     other: i64                          # ... and of input.other_unit
     scratch: i64                        # distance of a 4 KiB scratch area: headers are built there
     iov: Annotated[Array[i64], 64]      # iovecs for the device: address, length, address, ...
+    notes: Offload                      # ... and what that frame lacks
+    cut: Annotated[Array[i64], 16]      # iovecs of one segment of it (ip.segment)
     icmp_tokens: i64                    # of the global limit on ICMP errors: ns of credit
     icmp_refill: i64                    # when it was counted, ns + 1; 0: never
     icmp_limits: Annotated[Array[IcmpLimit], 64]    # of each destination, by hash

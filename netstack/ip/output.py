@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..drivers import device
+from ..drivers import device, offload
+from ..drivers.offload import Gso, put_checksum
 from ..errors import EACCES, EADDRNOTAVAIL, EMSGSIZE, ENOBUFS, Drop
 from ..machine import addressof, at, compiled, invoke3, unit
-from . import address, ethernet, fragment, ipv4, ipv6, link, neighbour, pmtu, route, solicit, waiting
+from . import address, checksum, ethernet, fragment, ipv4, ipv6, link, neighbour, pmtu, route, solicit, waiting
 from .ethernet import EtherType
 from .net import SCRATCH_FRAGMENT, Net, Packet
 from .route import Kind
@@ -32,6 +33,7 @@ def send(net: Net, packet: Packet, now: int) -> int:
     """Send a packet, in fragments if it must be: 0, or -errno (counted).  To wait for a neighbour is to be sent."""
     error = route.choose(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface, now)
     if error < 0:
+        _forget(packet)
         net.drops[Drop.NO_SOURCE if error == -EADDRNOTAVAIL else Drop.NO_ROUTE] += 1
         return error
     c = net.chosen
@@ -41,6 +43,7 @@ def send(net: Net, packet: Packet, now: int) -> int:
     v4 = address.is_v4(packet.dst_hi, packet.dst_lo)
     mac = _group(net, iface, packet)
     if mac == ethernet.BROADCAST and packet.broadcast == 0:
+        _forget(packet)
         return -EACCES                                          # as Linux does without SO_BROADCAST
     ttl = packet.ttl
     if ttl == 0:
@@ -48,7 +51,8 @@ def send(net: Net, packet: Packet, now: int) -> int:
         ttl = MULTICAST_TTL if multicast else net.settings.ip_default_ttl
     header_len = ipv4.HEADER_LEN if v4 else ipv6.HEADER_LEN
     length = packet.head_len + packet.a_len + packet.b_len
-    whole = header_len + length <= c.mtu
+    largest = length if packet.gso_size == 0 else packet.head_len + min(packet.gso_size, length - packet.head_len)
+    whole = header_len + largest <= c.mtu
     flags = 0
     id = 0                                  # RFC 6864 4.1: an atomic datagram needs none
     if v4:
@@ -58,8 +62,15 @@ def send(net: Net, packet: Packet, now: int) -> int:
             id = ipv4.identification(net, packet)
     if (not whole and (not v4 or flags != 0)) or length > (ipv4.LARGEST - header_len if v4 else ipv6.LARGEST):
         net.drops[Drop.FRAGMENT_NEEDED] += 1
+        _forget(packet)
         return -EMSGSIZE                    # Differs: IPv6 is not fragmented by us either (RFC 8200 4.5)
     offset = 0
+    if packet.csum_offset != 0:
+        if whole:
+            _note(net, packet, header_len, v4)
+        else:
+            _complete(packet)
+    _forget(packet)
     while True:
         n = length
         if whole:
@@ -80,6 +91,38 @@ def send(net: Net, packet: Packet, now: int) -> int:
         offset += n
         if error < 0 or offset >= length:
             return error
+
+
+@compiled
+def _forget(packet: Packet) -> None:
+    """What is said of one packet only."""
+    packet.csum_offset = 0
+    packet.gso_size = 0
+
+
+@compiled
+def _note(net: Net, packet: Packet, header_len: int, v4: bool) -> None:
+    """Leave the transport checksum, and the cutting into segments, to the link."""
+    o = net.notes
+    o.start = ethernet.HEADER_LEN + header_len
+    o.field = packet.csum_offset
+    o.headers = o.start + packet.head_len
+    o.size = 0
+    o.gso = Gso.NONE
+    if packet.gso_size != 0 and packet.a_len + packet.b_len > packet.gso_size:
+        o.size = packet.gso_size
+        o.gso = packet.gso
+        if o.gso == Gso.TCPV4 and not v4:
+            o.gso = Gso.TCPV6
+
+
+@compiled
+def _complete(packet: Packet) -> None:
+    """The transport checksum, before the packet is cut into fragments."""
+    field = packet.head + packet.csum_offset
+    acc = checksum.add(0, packet.head, packet.head_len, 0)
+    acc = checksum.add(acc, packet.a, packet.a_len, packet.head_len & 1)
+    put_checksum(field, checksum.add(acc, packet.b, packet.b_len, (packet.head_len + packet.a_len) & 1))
 
 
 @unit
@@ -121,6 +164,7 @@ def _deliver(net: Net, iface: Interface, packet: Packet, mac: int, ethertype: in
         if index == 0:
             index = neighbour.create(net, iface.index, c.hop_hi, c.hop_lo, now)
             if index == 0:
+                offload.clear(net.notes)
                 return -ENOBUFS
         entry = neighbour.entry(net, index)
         if not neighbour.use(net, index, now):

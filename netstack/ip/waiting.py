@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..drivers import offload
+from ..drivers.offload import Offload
 from ..errors import EHOSTUNREACH, Drop
 from ..machine import addressof, arena, at, be16, be32, be64, compiled, copy, i64, load8, record, sizeof
 from . import address
@@ -37,6 +39,7 @@ class Waiting:
     next: i64           # arena block of the following one, or 0
     length: i64         # bytes of the packet
     ethertype: i64
+    notes: Offload      # what it lacks
 
 
 BEFORE = sizeof(Waiting) + HEADROOM
@@ -80,12 +83,14 @@ def append(net: Net, q: Queue, ethertype: int, p: int, n: int, parts: int, total
         net.drops[Drop.NEIGHBOUR_QUEUE] += 1
     block = arena.allot(net.arena, BEFORE + total)
     if block == 0:
+        offload.clear(net.notes)
         net.drops[Drop.NO_MEMORY] += 1
         return False
     w = entry(net, block)
     w.next = 0
     w.length = total
     w.ethertype = ethertype
+    offload.move(w.notes, net.notes)
     to = packet(net, block)
     copy(to, p, n)
     to += n

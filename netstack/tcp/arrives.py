@@ -44,7 +44,7 @@ RESET = 256         # besides a Drop reason: answer the segment with a reset (3.
 @compiled
 def segment_arrives(tcp: Tcp, net: Net, seg: Segment, now: int) -> int:
     """Process one segment.  Returns DONE, RESET, listen.COOKIE, or a Drop reason to be counted."""
-    tcp.counters.in_segs += 1
+    tcp.counters.in_segs += seg.count
     index = demux.find(tcp, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo, seg.dst_port, seg.src_port)
     if index == 0 or get(tcp, index).state == State.CLOSED:     # one that is over, and that the application still holds
         index = demux.find_listener(tcp, seg)
@@ -52,7 +52,7 @@ def segment_arrives(tcp: Tcp, net: Net, seg: Segment, now: int) -> int:
             return _closed(seg)
         return _listen(tcp, net, get(tcp, index), seg, now)
     t = get(tcp, index)
-    stats.on_segment(t.stats, seg.data_len)
+    stats.on_segment(t.stats, seg.data_len, seg.count)
     if t.state == State.SYN_SENT:
         return _syn_sent(tcp, t, seg, now)
     if t.state == State.TIME_WAIT and _is_new_connection(tcp, t, seg):

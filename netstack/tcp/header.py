@@ -22,6 +22,7 @@ FLAGS = 0x1FF
 LOW_24 = 0xFF_FFFF
 
 HEADER_LEN = 20
+CHECKSUM = 16               # where it stands in the header
 MAX_HEADER_LEN = 60
 DEFAULT_MSS = 536           # (3.7.1) when the peer sends no MSS option, IPv4
 DEFAULT_MSS6 = 1220         # ... IPv6
@@ -53,6 +54,8 @@ class Segment:
     len: i64            # SEG.LEN: the data, and one each for SYN and FIN
     data: i64           # address of the data
     data_len: i64       # bytes
+    gso_size: i64       # bytes in each of the segments that it stands for; 0: it is one
+    count: i64          # how many these are
     has_mss: u8
     has_wscale: u8
     has_ts: u8
@@ -84,7 +87,7 @@ def parse(seg: Segment, rx: Incoming) -> int:
     offset = (load8(p + 12) >> 4) * 4
     if offset < HEADER_LEN or offset > n:
         return Drop.TCP_MALFORMED
-    if sum16(p, n, rx.pseudo) != 0xFFFF:
+    if rx.checked == 0 and sum16(p, n, rx.pseudo) != 0xFFFF:
         return Drop.TCP_CHECKSUM
     seg.src_hi = rx.src_hi
     seg.src_lo = rx.src_lo
@@ -102,6 +105,8 @@ def parse(seg: Segment, rx: Incoming) -> int:
     seg.up = be16(p + 18)
     seg.data = p + offset
     seg.data_len = n - offset
+    seg.gso_size = rx.gso_size
+    seg.count = 1 if rx.gso_size == 0 else max((seg.data_len + rx.gso_size - 1) // rx.gso_size, 1)
     seg.len = n - offset + ((flags >> 1) & 1) + (flags & 1)
     seg.has_mss = 0
     seg.has_wscale = 0

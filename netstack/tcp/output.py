@@ -8,12 +8,13 @@ the last byte, and an ACK of its own only if nothing carried it.
 """
 from __future__ import annotations
 
+from ..drivers.offload import Gso
 from ..errors import EMSGSIZE
 from ..ip import checksum
 from ..ip import output as ip_output
 from ..ip.address import is_v4
 from ..ip.net import SCRATCH_TRANSPORT, Net
-from ..machine import addressof, compiled, offsetof, put16, put64, ring, sum16
+from ..machine import addressof, compiled, offsetof, put16, put64, ring
 from . import (
     accecn,
     cwv,
@@ -40,6 +41,7 @@ from .congestion import Ca
 from .frto import Step
 from .header import (
     ACK,
+    CHECKSUM,
     FIN,
     HEADER_LEN,
     PSH,
@@ -57,6 +59,7 @@ from .tcb import State, Tcb, Tcp, arm
 
 PROTOCOL = 6
 FAST_MADE = offsetof(fastopen.FastOpen, "made")
+LARGEST = 65535 - 40 - 60   # bytes of text that fit into one packet with all its headers
 BURST = 64                  # segments a connection may send before the others have their turn
 NO_ROOM = 10_000_000        # ns until a connection looks again whether there is a run for it (runs.py)
 OVERRIDE = 200_000_000      # ns; 3.8.6.2.1 asks for 0.1 to 1 s before a small segment is sent after all
@@ -78,7 +81,7 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
             early = _send_data(tcp, net, t, now)            # RFC 7413 4.2.2: the answer need not wait for the ACK
             t.clocks.probe = 0
         if t.ack_now and t.state == State.SYN_RECEIVED:
-            _send(tcp, net, t, bare_seq(t), 0, ACK, ecn.NOT_ECT, now)
+            _send(tcp, net, t, bare_seq(t), 0, 0, ACK, ecn.NOT_ECT, now)
         return early
     more = 0
     if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
@@ -88,7 +91,7 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     if t.probe:
         _send_probe(tcp, net, t, now)
     if t.ack_now:
-        _send(tcp, net, t, bare_seq(t), 0, ACK, ecn.NOT_ECT, now)
+        _send(tcp, net, t, bare_seq(t), 0, 0, ACK, ecn.NOT_ECT, now)
     return more
 
 
@@ -144,7 +147,7 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     if t.clocks.retransmit == 0:
         t.clocks.retransmit = now + rto.timeout(t.rto)
         arm(tcp, t, t.clocks.retransmit)
-    _finish(tcp, net, t, head, HEADER_LEN + n, t.snd.head, text, ecn.NOT_ECT, now)
+    _finish(tcp, net, t, head, HEADER_LEN + n, t.snd.head, text, 0, ecn.NOT_ECT, now)
     t.ack_now = 0
     t.unacked = 0
     t.clocks.delayed_ack = 0
@@ -199,8 +202,12 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
             recovery.algorithm(tcp, t).full == 0):
         cwv.after_idle(t.cc, now - t.stats.last_data_sent, t.rto.rto)
     pace = pacing.rate(t.pacing, t.cc.pacing_rate)
+    largest = LARGEST // mss                            # segments that go down together
+    if t.loopback or t.ecn.mode == ecn.Mode.ACCURATE or seq.gt(t.snd_up, t.snd_una):
+        largest = 1                                     # (AccECN) who cuts them would take CWR from its counter
     sent = 0
-    for _ in range(BURST):
+    left = BURST
+    while left > 0:
         if t.loopback and not ip_output.has_room(net, t.ep.remote_hi, t.ep.remote_lo, mss + 128):
             return 1
         if pace != 0 and t.pacing.next_at > now and (sent == 0 or sent >= pacing.burst(pace, mss, t.rto.srtt)):
@@ -209,13 +216,17 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
             break
         n = _send_mtu_probe(tcp, net, t, held, mss, now) if t.mtu.enabled else 0
         if n == 0:
-            n = _send_one(tcp, net, t, held, mss, now)
+            count = left
+            if pace != 0:
+                count = min(count, (pacing.burst(pace, mss, t.rto.srtt) - sent + mss - 1) // mss)
+            n = _send_one(tcp, net, t, held, mss, mss if t.dsack.due else mss * max(min(count, largest), 1), now)
         if t.pmtu_mss < path_mss:                       # the last one was too large for the path, as `_finish` was told
             recovery.resend(tcp, t)
             return 1
         if n < 0:
             break
         sent += n
+        left -= 1 + (n - 1) // mss
         if pace != 0:
             pacing.on_sent(t.pacing, n, pace, t.rto.srtt, now)
     else:
@@ -226,8 +237,11 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
 
 
 @compiled
-def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> int:
-    """What is lost first, then new data (RFC 6675 4, NextSeg).  Sequence numbers sent; -1 when a rule forbids it."""
+def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, most: int, now: int) -> int:
+    """What is lost first, then new data (RFC 6675 4, NextSeg), up to `most` bytes of it at once.
+
+    Sequence numbers sent; -1 when a rule forbids it.
+    """
     room = t.cc.cwnd - recovery.pipe(t)
     if t.recovery.frto != Step.NEW_DATA:
         index = runs.first_lost(tcp.runs, t.queue)
@@ -236,7 +250,11 @@ def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> int:
     offset = seq.diff(t.snd_nxt, t.snd_una)
     left = held - offset                                # not yet sent; -1 when the FIN is out
     wnd = min(t.snd_wnd - offset, room)                 # U, the usable window
-    n = min(left, wnd, mss)
+    n = min(left, wnd, most)
+    if n > mss:
+        rest = n % mss
+        if rest != 0 and not (n == left and _worth_sending(t, rest, rest, mss)):
+            n -= rest                                   # it follows by itself, when the rules allow
     fin = t.fin != 0 and left >= 0 and n == left
     if left < 0 or (n <= 0 and not (fin and (wnd > 0 or t.snd_wnd == 0))):
         return -1
@@ -246,7 +264,7 @@ def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -> int:
         _wait_for_room(tcp, t, now)
         return -1
     n = max(n, 0)
-    _send_text(tcp, net, t, n, left, fin, mss, now)
+    _send_text(tcp, net, t, n, left, fin, mss, True, now)
     return n + (1 if fin else 0)
 
 
@@ -268,7 +286,7 @@ def _send_mtu_probe(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -
         return 0
     mtu_probe.on_sent(m, size, t.snd_nxt, seq.add(t.snd_nxt, n))
     tcp.counters.mtu_probes += 1
-    _send_text(tcp, net, t, n, held - offset, False, mss, now)
+    _send_text(tcp, net, t, n, held - offset, False, mss, False, now)
     return n
 
 
@@ -299,22 +317,22 @@ def _worth_sending(t: Tcb, n: int, left: int, mss: int) -> bool:
 
 
 @compiled
-def _send_text(tcp: Tcp, net: Net, t: Tcb, n: int, left: int, fin: bool, mss: int, now: int) -> None:
-    """One segment of new text at SND.NXT, and what follows from it."""
+def _send_text(tcp: Tcp, net: Net, t: Tcb, n: int, left: int, fin: bool, mss: int, cut: bool, now: int) -> None:
+    """One segment of new text at SND.NXT, and what follows from it; with `cut` several, of `mss` bytes."""
     flags = ACK
     if n == left:
         flags |= PSH if n > 0 else 0
         if fin:
             flags |= FIN
     end = seq.add(t.snd_nxt, n + (1 if fin else 0))
-    if n < mss and t.snd_nxt == t.snd_max:
+    if (n < mss or (cut and n % mss != 0)) and t.snd_nxt == t.snd_max:
         t.snd_sml = end
     _remember(tcp, t, end, now)
     codepoint = ecn.NOT_ECT
     if n > 0 and t.snd_nxt == t.snd_max:                            # (RFC 3168 6.1.5) never sent before
         codepoint = ecn.NOT_ECT if t.accecn.no_ect else ecn.ect(t.ecn)
-        flags |= ecn.on_new_data(t.ecn, end)
-    _send(tcp, net, t, t.snd_nxt, n, flags, codepoint, now)
+        flags |= ecn.on_new_data(t.ecn, seq.add(t.snd_nxt, mss) if cut and n > mss else end)    # the first has CWR
+    _send(tcp, net, t, t.snd_nxt, n, mss if cut and n > mss else 0, flags, codepoint, now)
     if fin:
         t.fin_sent = 1
     t.snd_nxt = end
@@ -387,7 +405,7 @@ def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, most: int, now
     tcp.counters.retrans_segs += 1
     t.stats.retrans += 1
     t.stats.bytes_retrans += text
-    _send(tcp, net, t, r.left, text, flags, ecn.NOT_ECT, now)
+    _send(tcp, net, t, r.left, text, 0, flags, ecn.NOT_ECT, now)
 
 
 @compiled
@@ -402,7 +420,7 @@ def _send_loss_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     offset = seq.diff(t.snd_nxt, t.snd_una)
     n = min(held - offset, t.snd_wnd - offset, mss)
     if n > 0 and runs.has_room(tcp.runs, t.queue) and _worth_sending(t, n, held - offset, mss):
-        _send_text(tcp, net, t, n, held - offset, False, mss, now)
+        _send_text(tcp, net, t, n, held - offset, False, mss, False, now)
         t.tlp.is_retrans = 0
     else:
         last = runs.get(tcp.runs, q.tail)
@@ -454,7 +472,7 @@ def _send_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
         end = seq.add(t.snd_nxt, n)
         if t.snd_wnd > 0:
             _remember(tcp, t, end, now)
-        _send(tcp, net, t, t.snd_nxt, n, ACK | PSH, ecn.NOT_ECT, now)      # (RFC 3168 6.1.6)
+        _send(tcp, net, t, t.snd_nxt, n, 0, ACK | PSH, ecn.NOT_ECT, now)      # (RFC 3168 6.1.6)
         if t.snd_wnd > 0:
             t.snd_nxt = end
             if t.clocks.retransmit == 0:
@@ -464,14 +482,17 @@ def _send_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
             t.snd_max = end                                     # the peer may take it: its ACK is not from the future
         return
     tcp.counters.keepalive_probes += 1
-    _send(tcp, net, t, seq.add(t.snd_una, -1), 0, ACK, ecn.NOT_ECT, now)
+    _send(tcp, net, t, seq.add(t.snd_una, -1), 0, 0, ACK, ecn.NOT_ECT, now)
 
 
 # ---- segments --------------------------------------------------------------------
 
 @compiled
-def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, codepoint: int, now: int) -> None:
-    """One segment with n bytes of the send ring from sequence number s on; it carries the ACK that is owed."""
+def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, size: int, flags: int, codepoint: int, now: int) -> None:
+    """One segment with n bytes of the send ring from sequence number s on; it carries the ACK that is owed.
+
+    If `size` is not 0, it stands for several with so many bytes each.
+    """
     head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
     length = HEADER_LEN
     if t.ts.ok:
@@ -490,7 +511,7 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, flags: int, codepoint: int
         flags |= URG
         up = min(seq.diff(t.snd_up, s), 0xFFFF)
     emit(head, t.ep.local_port, t.ep.remote_port, s, t.rcv_nxt, flags, window.advertise(t), up, length)
-    _finish(tcp, net, t, head, length, t.snd.head + seq.diff(s, t.snd_una), n, codepoint, now)
+    _finish(tcp, net, t, head, length, t.snd.head + seq.diff(s, t.snd_una), n, size, codepoint, now)
     t.ack_now = 0
     t.unacked = 0
     t.clocks.delayed_ack = 0
@@ -513,9 +534,9 @@ def _emit_accecn(tcp: Tcp, t: Tcb, head: int, length: int, n: int, now: int) -> 
 
 
 @compiled
-def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n: int, codepoint: int,
+def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n: int, size: int, codepoint: int,
             now: int) -> None:
-    """Checksum, and down to IP with the payload where it stands."""
+    """Down to IP with the payload where it stands, to be cut into segments of `size` bytes if that is not 0."""
     e = t.ep
     p = net.out
     p.src_hi = e.local_hi
@@ -534,19 +555,20 @@ def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n
     p.head_len = length
     p.a_len = 0
     p.b_len = 0
-    acc = checksum.pseudo(e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, PROTOCOL, length + n)
-    acc = sum16(head, length, acc)
+    p.csum_offset = CHECKSUM                            # the rest of the sum is the link's
+    p.gso = Gso.TCPV4
+    p.gso_size = size
+    put16(head + CHECKSUM, checksum.pseudo(e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, PROTOCOL, length + n))
     if n > 0:
         p.a_len = ring.contiguous(t.snd, position, n)
         p.a = ring.address(t.snd, position)
         p.b_len = n - p.a_len
         p.b = addressof(t.snd) + t.snd.data
-        acc = ring.checksum(t.snd, position, n, acc)
-    put16(head + 16, checksum.finish(acc))
-    tcp.counters.out_segs += 1
-    t.stats.segs_out += 1
+    count = 1 if size == 0 else (n + size - 1) // size
+    tcp.counters.out_segs += count
+    t.stats.segs_out += count
     if n > 0:
-        t.stats.data_segs_out += 1
+        t.stats.data_segs_out += count
         t.stats.bytes_sent += n
         t.stats.last_data_sent = now
     if ip_output.submit(net, p, now) == -EMSGSIZE:      # the path is smaller now: somebody else was told (RFC 1191 6.4)
@@ -582,8 +604,8 @@ def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, no
     p.head_len = HEADER_LEN
     p.a_len = 0
     p.b_len = 0
-    acc = checksum.pseudo(p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, PROTOCOL, HEADER_LEN)
-    put16(head + 16, checksum.finish(sum16(head, HEADER_LEN, acc)))
+    p.csum_offset = CHECKSUM
+    put16(head + CHECKSUM, checksum.pseudo(p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, PROTOCOL, HEADER_LEN))
     tcp.counters.out_rsts += 1
     tcp.counters.out_segs += 1
     ip_output.submit(net, p, now)

@@ -203,7 +203,8 @@ def _learn(tcp: Tcp, t: Tcb, seg: Segment, n: int, now: int) -> None:
         q.pushed = 0
     taken = 4 + 8 * seg.sack_count if seg.sack_count != 0 else 0
     mss = window.receive_mss(t)
-    quickack.measure(q, n, taken, not seg.flags & (PSH | URG | FIN | SYN), seg.flags & PSH, mss)
+    one = n if seg.gso_size == 0 else min(n, seg.gso_size)
+    quickack.measure(q, one, taken, not seg.flags & (PSH | URG | FIN | SYN), seg.flags & PSH, mss)
     if t.ts.ok == 0:
         drs.on_window(t.drs, t.rcv_nxt, t.rcv_adv, now)
     elif seg.has_ts and seg.tsecr != t.drs.rtt_echo and n >= q.mss:

@@ -49,11 +49,11 @@ def total(before: int, since: int, now: int) -> int:
 
 
 @compiled
-def on_segment(s: Stats, text: int) -> None:
-    """A segment has come with so many bytes of text."""
-    s.segs_in += 1
+def on_segment(s: Stats, text: int, count: int) -> None:
+    """`count` segments have come as one, with so many bytes of text."""
+    s.segs_in += count
     if text > 0:
-        s.data_segs_in += 1
+        s.data_segs_in += count
 
 
 @compiled

@@ -9,9 +9,9 @@ from ..ip import checksum, route
 from ..ip import output as ip_output
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import SCRATCH_TRANSPORT, Net
-from ..machine import MS, addressof, compiled, put16, sum16
+from ..machine import MS, addressof, compiled, put16
 from . import cookies, demux, ecn, isn, path, seq, space
-from .header import ACK, HEADER_LEN, SYN, Segment, default_mss, emit, emit_syn_options
+from .header import ACK, CHECKSUM, HEADER_LEN, SYN, Segment, default_mss, emit, emit_syn_options
 from .space import MAX_UNSCALED
 from .tcb import Tcp, get
 from .timestamps import OPTION_LEN
@@ -72,8 +72,8 @@ def send_cookie(tcp: Tcp, net: Net, seg: Segment, now: int) -> None:
     p.head_len = length
     p.a_len = 0
     p.b_len = 0
-    acc = checksum.pseudo(p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, PROTOCOL, length)
-    put16(head + 16, checksum.finish(sum16(head, length, acc)))
+    p.csum_offset = CHECKSUM
+    put16(head + CHECKSUM, checksum.pseudo(p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, PROTOCOL, length))
     tcp.counters.out_segs += 1
     tcp.counters.syncookies_sent += 1
     ip_output.submit(net, p, now)

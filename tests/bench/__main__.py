@@ -72,7 +72,8 @@ def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_n
     chosen = {name: f for name, f in MEASUREMENTS.items() if not only or name in only}
     peers: list[tuple[str, Callable[[], AbstractContextManager[Target]]]] = []
     if not no_netstack:
-        peers.append(("netstack, plain TAP", partial(stack_on_tap, "netstack", NETSTACK)))
+        peers.append(("netstack, TAP", partial(stack_on_tap, "netstack", NETSTACK)))
+        peers.append(("netstack, TAP, no offload", partial(stack_on_tap, "netstack", f"{NETSTACK} --no-offload")))
     for pair in also:
         name, _, command = pair.partition("=")
         peers.append((name, partial(stack_on_tap, name, command)))

@@ -111,7 +111,7 @@ def _side(stack: str, address: str) -> Iterator[tuple[Namespace, Tap]]:
                 kernel.make_tap(PORT_TAP, f"{address}/24", queue=QUEUE)
             else:
                 _bridged()
-            tap = Tap(PORT_TAP)
+            tap = Tap(PORT_TAP, offload=False)
         try:
             with space.entered():
                 kernel.await_carrier(PORT_TAP)

@@ -32,10 +32,10 @@ def far(netns: None) -> Iterator[Namespace]:
 def taps(far: Namespace, life: Any) -> Any:
     """One TAP here, one there, both open for the relay."""
     kernel.make_tap("path0", f"{LEFT}/24", queue=10_000)
-    here = life.enter_context(Tap("path0"))
+    here = life.enter_context(Tap("path0", offload=False))
     with far.entered():
         kernel.make_tap("path0", f"{RIGHT}/24", queue=10_000)
-        there = life.enter_context(Tap("path0"))
+        there = life.enter_context(Tap("path0", offload=False))
         kernel.await_carrier("path0")
     kernel.await_carrier("path0")
     return SimpleNamespace(a=here.fd, b=there.fd)
