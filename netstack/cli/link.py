@@ -128,7 +128,8 @@ def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
         if link.tap is not None:
             given = {name: getattr(link, name) for name in ("ip", "ip6", "gateway", "mtu")}
             try:
-                interface = stack.attach(Tap(link.tap, offload=link.offload), **{k: v for k, v in given.items() if v is not None})
+                interface = stack.attach(Tap(link.tap, offload=link.offload),
+                                         **{k: v for k, v in given.items() if v is not None})
             except OSError as error:
                 refuse(str(error.strerror or error))
             except ValueError as error:

@@ -35,6 +35,9 @@ class Feature(IntFlag):
     USO = 4             # cuts UDP datagrams
 
 
+CSUM, TSO, USO = int(Feature.CSUM), int(Feature.TSO), int(Feature.USO)
+
+
 @record
 class Offload:
     """The notes of one frame."""
@@ -73,8 +76,8 @@ def needed(o: Offload) -> int:
     if o.start == 0:
         return 0
     if o.size == 0:
-        return Feature.CSUM
-    return Feature.CSUM | (Feature.USO if o.gso == Gso.UDP_L4 else Feature.TSO)
+        return CSUM
+    return CSUM | (USO if o.gso == Gso.UDP_L4 else TSO)
 
 
 @compiled

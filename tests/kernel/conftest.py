@@ -73,15 +73,15 @@ class Net:
 
 @pytest.fixture
 def make_link(netns: None, life: ExitStack) -> Callable[..., Net]:
-    """make_link(mtu=1500): the TAP, its kernel end set up, and a stack attached."""
-    def make(mtu: int = 1500) -> Net:
+    """make_link(mtu=1500, offload=True): the TAP, its kernel end set up, and a stack attached."""
+    def make(mtu: int = 1500, offload: bool = True) -> Net:
         import netstack
         from netstack.drivers import Tap
 
         kernel.make_tap(TAP, f"{LINUX}/24", *([f"{LINUX6}/64"] if mtu >= 1280 else []), mtu=mtu)
         stack = life.enter_context(netstack.Stack())
         six = {"ip6": f"{STACK6}/64"} if mtu >= 1280 else {}
-        stack.attach(Tap(TAP), ip=f"{STACK}/24", gateway=LINUX, mtu=mtu, dad=False, **six)
+        stack.attach(Tap(TAP, offload=offload), ip=f"{STACK}/24", gateway=LINUX, mtu=mtu, dad=False, **six)
         kernel.await_carrier(TAP)
         return Net(stack)
     return make
