@@ -34,7 +34,8 @@ def allowance(p: Prr, delivered: int, pipe: int, ssthresh: int, mss: int, progre
     """
     p.delivered += delivered
     if pipe > ssthresh:
-        count = -(-p.delivered * ssthresh // p.recover_fs) - p.out          # proportional rate reduction
+        count = -(-p.delivered * ssthresh // p.recover_fs) - p.out          # proportional rate reduction,
+        count = -(-count // mss) * mss                                      # its CEIL in segments, as Linux
     else:
         limit = p.delivered - p.out                                         # PRR-CRB
         if progress:
