@@ -82,6 +82,7 @@ def _take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
 @compiled
 def _count_marked(tcp: Tcp, t: Tcb, delivered: int) -> None:
     """An ACK with ECE: as on Linux, all that it delivers is taken for marked."""
+    congestion.keep_reduced(t.cc)
     n = -(-delivered // recovery.segment_size(t))
     t.ecn.delivered_ce += n
     tcp.counters.delivered_ce += n

@@ -146,3 +146,16 @@ def on_recovered(a: Algorithm, c: Congestion, undone: int, now: int) -> None:
         c.cwnd = max(c.cwnd, c.prior_cwnd)
         c.ssthresh = max(c.ssthresh, c.prior_ssthresh)
     invoke2(a.on_recovered, addressof(c), now)
+
+
+@compiled
+def keep_reduced(c: Congestion) -> None:
+    """A mark: what a recovery in hand has taken is not given back (RFC 4015 3.4)."""
+    c.prior_cwnd = 0
+    c.prior_ssthresh = 0
+
+
+@compiled
+def may_reverse(c: Congestion) -> bool:
+    """Whether the reduction in hand may be undone."""
+    return c.prior_cwnd != 0

@@ -216,8 +216,9 @@ def _reduce(tcp: Tcp, t: Tcb, cause: int, now: int) -> None:
 
 @compiled
 def on_mark(tcp: Tcp, t: Tcb, now: int) -> None:
-    """Congestion was signalled without a loss (RFC 3168 6.1.2; RFC 8985 7.4.2): once a window of data at most."""
+    """Congestion was signalled without a loss (RFC 3168 6.1.2): once a window of data at most."""
     if t.cc.ca_state >= Ca.CWR:
+        congestion.keep_reduced(t.cc)
         return
     describe(tcp, t)
     _reduce(tcp, t, Cause.ECN, now)
@@ -258,18 +259,21 @@ def _complete(tcp: Tcp, t: Tcb, now: int) -> None:
 
 @compiled
 def _undo(tcp: Tcp, t: Tcb, now: int) -> None:
-    """It was late, not lost (RFC 4015 3.2): what was marked lost is on its way, the window is what it was."""
+    """It was late, not lost (RFC 4015 3.1, steps 8 and 9): what was marked lost is on its way, the window is what it
+    was, unless a mark has come meanwhile."""
     c = t.cc
+    reverse = congestion.may_reverse(c)
     runs.all_found(tcp.runs, t.queue)
     c.ca_state = Ca.DISORDER if t.queue.sacked != 0 else Ca.OPEN
     t.recovery.frto = Step.NONE
     t.recovery.first = 0
     t.undo.active = 0
-    t.ecn.cwr_due = 0
+    if reverse:
+        t.ecn.cwr_due = 0
     if t.rack.reordering_seen == 0:
         t.rack.reordering_seen = 1
     c.pipe = pipe(t)
-    congestion.on_recovered(algorithm(tcp, t), c, 1, now)
+    congestion.on_recovered(algorithm(tcp, t), c, 1 if reverse else 0, now)
     tcp.counters.undos += 1
 
 

@@ -39,12 +39,15 @@ def each_link(request: pytest.FixtureRequest, make_link: Callable[..., Link]) ->
 def sending(make_link: Callable[..., Link]) -> Callable[..., tuple[Link, Any, Any]]:
     """sending(8): a connection with a round trip of 100 ms that has just sent 8 segments of 1000 bytes, with Reno.
 
-    Gives the link, the socket and the Tcb.  `more`: segments that wait behind what the window lets out.
+    Gives the link, the socket and the Tcb.  `more`: segments that wait behind what the window lets out; `ts`: with
+    timestamps.
     """
-    def begin(segments: int, more: int = 0, *, sack_ok: bool = False, **settings: object) -> tuple[Link, Any, Any]:
+    def begin(segments: int, more: int = 0, *, sack_ok: bool = False, ts: bool = False,
+              **settings: object) -> tuple[Link, Any, Any]:
         link = make_link(4, tcp_congestion_control="reno", **settings)
         link.listen()
-        link.peer_sends(SYN, seq=100, mss=1000, sack_ok=sack_ok, wnd=60000)
+        link.peer_sends(SYN, seq=100, mss=1012 if ts else 1000, sack_ok=sack_ok, wnd=60000,
+                        ts=(50_000, 0) if ts else None)
         link.drain()
         link.advance(0.1)
         link.peer_sends(ACK, ack=1)
