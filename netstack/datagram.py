@@ -190,7 +190,7 @@ def bind(d: Datagrams, s: Sock, port: int) -> int:
     """Give the socket a local port; 0: any free one.  Returns it, or -EADDRINUSE."""
     if port == 0:
         count = d.port_last - d.port_first + 1
-        start = isn.first_port(d.key, d.step, s.ep.kind, 0, 0, 0)
+        start = isn.port_offset(isn.destination(d.key, d.step, s.ep.kind, 0, 0, 0))
         d.step += 1
         for i in range(count):
             candidate = d.port_first + (start + i) % count

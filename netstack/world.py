@@ -21,6 +21,7 @@ from .machine.random import siphash64
 from .tcp import fastopen
 from .tcp import memory as memory_
 from .tcp.algorithms import DEFAULT, index_of
+from .tcp.isn import TABLE_LENGTH
 from .tcp.runs import Run
 from .tcp.tcb import CHANGE_SIZE, CHANGES, TCB_SIZE, Tcp, TcpSettings
 
@@ -139,6 +140,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
         "buckets": 4 * buckets,
         "ports": 4 * PORTS,
         "listeners": 4 * PORTS,
+        "port_table": 4 * TABLE_LENGTH,
         "changes": CHANGES * CHANGE_SIZE,
         "socks": profile.sockets * SOCK_SIZE,
         "datagram_ports": 8 * PORTS,
@@ -170,6 +172,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     t.bucket_mask = buckets - 1
     t.ports = base + places["ports"] - here
     t.listeners = base + places["listeners"] - here
+    t.port_table = base + places["port_table"] - here
     t.changes = base + places["changes"] - here
     t.arena = addressof(w.net.arena) - here
     t.key.k0 = seed >> 192

@@ -9,11 +9,13 @@ from __future__ import annotations
 from ..errors import EADDRINUSE, EADDRNOTAVAIL
 from ..ip.address import is_v4
 from ..machine import SECOND, addressof, compiled, load32, mix64, store32
+from ..machine.random import below
 from . import isn
 from .header import Segment
 from .tcb import State, Tcb, Tcp, fail, get, link_port, port_word, unlink_port
 
 AF_INET = 2
+NOISE = 16              # as Linux: of so many free ports one is followed by a gap, so that counting them tells less
 
 
 @compiled
@@ -175,7 +177,7 @@ def bind(tcp: Tcp, t: Tcb, port: int) -> int:
     if port == 0:
         first = tcp.settings.ip_local_port_first
         count = tcp.settings.ip_local_port_last - first + 1
-        start = isn.first_port(tcp.key, t.ep.local_hi, t.ep.local_lo, tcp.port_step, 0, 0)
+        start = isn.port_offset(isn.destination(tcp.key, t.ep.local_hi, t.ep.local_lo, tcp.port_step, 0, 0))
         tcp.port_step += 1
         for i in range(count):
             candidate = first + (start + i) % count
@@ -233,14 +235,17 @@ def is_taken(tcp: Tcp, local_hi: int, local_lo: int, remote_hi: int, remote_lo: 
 
 @compiled
 def choose_port(tcp: Tcp, t: Tcb) -> int:
-    """Give a connection that is being opened its local port (RFC 6056 3.3.3).
+    """Give a connection that is being opened its local port (RFC 6056 3.3.4).
 
     0, the index of the connection in TIME-WAIT whose place it takes, or -EADDRNOTAVAIL: all are taken.
     """
     e = t.ep
     first = tcp.settings.ip_local_port_first
     count = tcp.settings.ip_local_port_last - first + 1
-    start = isn.first_port(tcp.key, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, e.remote_port) + tcp.port_step
+    hash = isn.destination(tcp.key, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, e.remote_port)
+    entry = addressof(tcp) + tcp.port_table + 4 * isn.port_index(hash)
+    passed = load32(entry)
+    start = isn.port_offset(hash) + passed
     for i in range(count):
         old = 0
         port = first + (start + i) % count
@@ -252,7 +257,9 @@ def choose_port(tcp: Tcp, t: Tcb) -> int:
                 if not _may_follow(tcp, get(tcp, old)):
                     continue
                 retire(tcp, get(tcp, old))
-        tcp.port_step = (tcp.port_step + i + 1) & 0xFFFF_FFFF
+        if i == 0 and below(tcp.rng, NOISE) == 0:
+            passed += 1
+        store32(entry, (passed + i + 1) & 0xFFFF_FFFF)
         e.local_port = port
         link_port(tcp, t)
         return old

@@ -1,8 +1,9 @@
 """Initial sequence numbers and local ports that cannot be guessed.
 
 RFC 6528 (ISN = M + F(localip, localport, remoteip, remoteport, secret)) and
-RFC 6056 section 3.3.3 (the port search starts at a keyed hash of the
-destination).  F is SipHash-2-4.
+RFC 6056 section 3.3.4, algorithm 4: the search for a port starts at a keyed hash
+of the destination, and goes on where the last one for that destination ended.
+F and G are SipHash-2-4.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from ..machine import compiled
 from ..machine.random import Key, siphash
 from .seq import MASK
 
+TABLE_LENGTH = 1 << 16  # (RFC 6056 3.3.4) as Linux's: more than a peer can explore before it has changed
 TICK = 4096             # ns; RFC 9293 3.4.1: M counts about every 4 microseconds
 
 
@@ -34,6 +36,21 @@ def offset_of(key: Key, setting: int, local_lo: int, remote_hi: int, remote_lo: 
 
 
 @compiled
-def first_port(key: Key, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, remote_port: int) -> int:
-    """Where the search for an ephemeral port begins (RFC 6056 3.3.3)."""
-    return siphash(key, remote_hi, remote_lo, local_hi, local_lo, remote_port | 0x10000) & 0xFFFF_FFFF
+def destination(key: Key, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, remote_port: int) -> int:
+    """The hash of which `port_offset` and `port_index` are parts (RFC 6056 3.3.4), 63 bits."""
+    return siphash(key, remote_hi, remote_lo, local_hi, local_lo, remote_port | 0x10000)
+
+
+@compiled
+def port_offset(hash: int) -> int:
+    """F: where the range of ports begins for this destination."""
+    return hash >> 16
+
+
+@compiled
+def port_index(hash: int) -> int:
+    """G: which entry of table[] counts this destination's ports.
+
+    Differs: the table begins with zeros, not at random.  Nobody sees more of it than the sum with F, which is random.
+    """
+    return hash & (TABLE_LENGTH - 1)

@@ -396,7 +396,8 @@ class Tcp:
     due_count: i32
     notify_head: u32            # list of those whose readiness may have changed
     generation: u32
-    port_step: u32
+    port_step: u32              # counts the binds to any port
+    port_table: i64             # distance of RFC 6056's table[]: 65,536 u32 (isn.py)
     arena: i64                  # distance of the Arena from this record
     key: Key
     rng: Rng

@@ -1,4 +1,7 @@
-"""RFC 6056: local ports that are hard to guess (section 3), chosen by algorithm 3 (3.3.3)."""
+"""RFC 6056: local ports that are hard to guess (section 3), chosen by algorithm 4 (3.3.4).
+
+As on Linux one port in sixteen is skipped, so that two ports one after the other are one or two apart.
+"""
 from __future__ import annotations
 
 from itertools import pairwise
@@ -28,16 +31,19 @@ def test_3_2_the_whole_range_of_the_setting(make_link):
     assert max(spread) > 50_000
 
 
-def test_3_3_3_neighbours_for_one_destination(make_link):
-    """"... for the same destination ... incremented": a port comes again as late as possible."""
+def test_3_3_4_neighbours_for_one_destination(make_link):
+    """"successive transport-protocol instances with the same remote endpoint will use increasing" port numbers:
+    a port comes again as late as possible."""
     link = make_link(ip_local_port_range=(40_000, 40_099))
     got = ports(link, 20, 80)
     assert len(set(got)) == 20
-    assert [(b - a) % 100 for a, b in pairwise(got)] == [1] * 19
+    steps = [(b - a) % 100 for a, b in pairwise(got)]
+    assert set(steps) <= {1, 2}
+    assert steps.count(1) > 12
 
 
-def test_3_3_3_a_port_that_is_free_again_is_not_the_next(make_link):
-    """"next_ephemeral++": also if the connection before is over."""
+def test_3_3_4_a_port_that_is_free_again_is_not_the_next(make_link):
+    """"table[index]++": also if the connection before is over."""
     link = make_link(ip_local_port_range=(40_000, 40_099))
     got = []
     for _ in range(5):
@@ -46,10 +52,31 @@ def test_3_3_3_a_port_that_is_free_again_is_not_the_next(make_link):
         got.append(link.port)
         link.peer_sends(RST | ACK, seq=0, ack=1)
         conn.close()
-    assert [(b - a) % 100 for a, b in pairwise(got)] == [1] * 4
+    assert {(b - a) % 100 for a, b in pairwise(got)} <= {1, 2}
 
 
-def test_3_3_3_the_offset_is_another_for_each_destination(make_link):
+def test_3_3_4_other_destinations_do_not_move_it(make_link):
+    """"a new transport-protocol instance with some remote endpoint will not necessarily cause the "next_ephemeral"
+    variable corresponding to other endpoints to be incremented": what a peer sees tells nothing of other peers."""
+    link = make_link(ip_local_port_range=(40_000, 40_999))
+    got = []
+    for i in range(10):
+        got += ports(link, 1, 80)
+        for remote in range(1000 + 10 * i, 1007 + 10 * i):
+            ports(link, 1, remote)
+    assert {(b - a) % 1000 for a, b in pairwise(got)} <= {1, 2}
+
+
+def test_3_3_4_some_are_skipped(make_link):
+    """Not of the RFC: who counts the ports between two of its own does not learn the exact number."""
+    link = make_link(ip_local_port_range=(40_000, 40_999))
+    got = ports(link, 120, 80)
+    steps = [(b - a) % 1000 for a, b in pairwise(got)]
+    assert set(steps) == {1, 2}
+    assert 2 <= steps.count(2) <= 20
+
+
+def test_3_3_4_the_offset_is_another_for_each_destination(make_link):
     """F(local_IP, remote_IP, remote_port, secret_key)."""
     link = make_link()
     got = [ports(link, 1, remote)[0] for remote in range(1, 51)]
@@ -57,11 +84,11 @@ def test_3_3_3_the_offset_is_another_for_each_destination(make_link):
     assert len(steps) > 40
 
 
-def test_3_3_3_the_secret_key_is_the_stacks_own(make_link):
+def test_3_3_4_the_secret_key_is_the_stacks_own(make_link):
     assert len({ports(make_link(seed=seed), 1, 80)[0] for seed in range(8)}) > 5
 
 
-def test_3_3_3_taken_ports_are_skipped_until_none_is_left(make_link):
+def test_3_3_4_taken_ports_are_skipped_until_none_is_left(make_link):
     """"do { ... if (check_suitable_port(port)) return port; } while (count > 0); return ERROR"."""
     link = make_link(ip_local_port_range=(40_000, 40_004))
     taken = link.socket()

@@ -107,7 +107,7 @@ def test_isn_depends_on_everything():
 
 def test_ports_begin_elsewhere_for_every_destination():
     k = key()
-    assert len({isn.first_port(k, 0, 1, 0, i, 80) % 28_232 for i in range(1000)}) > 900
+    assert len({isn.port_offset(isn.destination(k, 0, 1, 0, i, 80)) % 28_232 for i in range(1000)}) > 900
 
 
 def test_timestamp_offset_is_one_for_a_pair_of_hosts():
