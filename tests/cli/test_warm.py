@@ -27,4 +27,4 @@ def test_the_second_process_finds_it() -> None:
                           timeout=LIMIT, check=True)
     assert done.stderr == ""
     assert "everything was compiled already" in done.stdout
-    assert "netstack.entry.open" in done.stdout
+    assert "netstack.entry.life.open" in done.stdout

@@ -1,0 +1,146 @@
+"""send(2), recv(2) and their kin, of streams and of datagram sockets."""
+from __future__ import annotations
+
+from .. import datagram, drive, handles
+from ..endpoint import POLLOUT, Endpoint
+from ..errors import EAGAIN, EINVAL, ENOTTY, EOPNOTSUPP
+from ..machine import addressof, compiled
+from ..machine import lock as mutex
+from ..tcp import calls, fastopen, receive
+from ..tcp.tcb import State, Tcb
+from ..world import World
+from . import datagrams, streams
+from .door import call, held_call
+from .life import connect_tcp
+from .status import write_peer
+from .streams import SND_LOCK
+
+MSG_FASTOPEN = 0x2000_0000
+SIOCINQ, SIOCOUTQ, SIOCATMARK, SIOCOUTQNSD = 0x541B, 0x5411, 0x8905, 0x894B
+
+
+@held_call
+def send(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int) -> int:
+    """send(2) that does not block: bytes taken, -EAGAIN, or -errno.  Datagram sockets: to their peer."""
+    if handles.is_tcp(h):
+        return streams.send(w, ep, handles.connection(w, ep.index), address, n, flags)
+    return datagrams.send(w, ep, address, n, flags, ep.remote_hi, ep.remote_lo, ep.remote_port, 0)
+
+
+@held_call
+def sendto(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, hi: int, lo: int, port: int,
+           scope: int) -> int:
+    """sendto(2): n, or -errno."""
+    if handles.is_tcp(h):                               # as Linux: a connected stream ignores the address
+        return streams.send(w, ep, handles.connection(w, ep.index), address, n, flags)
+    return datagrams.send(w, ep, address, n, flags, hi, lo, port, scope)
+
+
+@held_call
+def send_all(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, deadline: int) -> int:
+    """Send until everything is taken: bytes taken; fewer than n when the deadline or a slice is over or an error came.
+
+    A caller that gets fewer calls `send` next, to learn why.
+    """
+    t = handles.connection(w, ep.index)
+    done = 0
+    while done < n:
+        result = streams.send(w, ep, t, address + done, n - done, flags)
+        if result > 0:
+            done += result
+        elif result != -EAGAIN or drive.wait(w, h, ep, POLLOUT, deadline) <= 0:
+            break
+    return done
+
+
+@held_call
+def open_with(w: World, h: int, ep: Endpoint, address: int, n: int, hi: int, lo: int, port: int, scope: int) -> int:
+    """sendto(2) with MSG_FASTOPEN that does not block: bytes that the SYN carries, -EINPROGRESS: none, or -errno.
+
+    RFC 7413 4.2.1.  Port 0: the first text after a connect with TCP_FASTOPEN_CONNECT; -EAGAIN when it is not the first.
+    """
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    t = handles.connection(w, ep.index)
+    mutex.lock(addressof(t) + SND_LOCK)
+    drive.lock(w)
+    now = drive.time(w)
+    w.tcp.now = now
+    result = 0
+    if port != 0:
+        result = _connect_with(w, ep, t, hi, lo, port, scope, now)
+    elif t.fast.deferred == 0:
+        result = -EAGAIN
+    if result == 0:
+        room = n if receive.make_room_to_send(w.tcp, t, n) else 0
+        result = calls.open_with(w.tcp, t, address, room, now)
+    drive.after_call(w, now)
+    mutex.unlock(addressof(t) + SND_LOCK)
+    return result
+
+
+@compiled
+def _connect_with(w: World, ep: Endpoint, t: Tcb, hi: int, lo: int, port: int, scope: int, now: int) -> int:
+    """0 when text may follow in the SYN, else as `connect`."""
+    if not w.tcp.settings.tcp_fastopen & fastopen.CLIENT:
+        return -EOPNOTSUPP
+    if scope != 0:
+        ep.interface = scope
+    asked = t.fast.connect
+    t.fast.connect = 1
+    result = connect_tcp(w, t, hi, lo, port, now)
+    t.fast.connect = asked
+    return result
+
+
+@held_call
+def recv(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int) -> int:
+    """recv(2) that does not block: bytes, 0 at the end, -EAGAIN, or -errno."""
+    if handles.is_tcp(h):
+        return streams.recv(w, ep, handles.connection(w, ep.index), address, n, flags)
+    return datagrams.recv(w, ep, handles.socket(w, ep.index), address, n, flags, 0)
+
+
+@held_call
+def recvfrom(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, out: int) -> int:
+    """recvfrom(2) that does not block: bytes copied, -EAGAIN, or -errno.
+
+    At `out` (if not 0) eight i64: hi, lo, port, scope, real length, TTL, interface, TOS; of a stream the first four.
+    """
+    if handles.is_tcp(h):
+        if out != 0:
+            write_peer(w, h, ep, out)
+        return streams.recv(w, ep, handles.connection(w, ep.index), address, n, flags)
+    return datagrams.recv(w, ep, handles.socket(w, ep.index), address, n, flags, out)
+
+
+@call
+def available(w: World, h: int, ep: Endpoint) -> int:
+    """Bytes that `recv` would give now; for datagrams the length of the next one (FIONREAD)."""
+    if handles.is_tcp(h):
+        return calls.available(handles.connection(w, ep.index))
+    return datagram.available(handles.socket(w, ep.index))
+
+
+@call
+def ioctl(w: World, h: int, ep: Endpoint, request: int) -> int:
+    """ioctl(2) of a stream, tcp(7): SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK; -ENOTTY for any other."""
+    if request == SIOCINQ and not handles.is_tcp(h):
+        return datagram.available(handles.socket(w, ep.index))
+    if not handles.is_tcp(h):
+        return -ENOTTY
+    t = handles.connection(w, ep.index)
+    if t.state == State.LISTEN and request != SIOCATMARK:
+        return -EINVAL
+    drive.lock(w)
+    result = -ENOTTY
+    if request == SIOCINQ:
+        result = calls.available(t)
+    elif request == SIOCATMARK:
+        result = 1 if calls.at_mark(t) else 0
+    elif request == SIOCOUTQ:
+        result = calls.not_acknowledged(t)
+    elif request == SIOCOUTQNSD:
+        result = calls.not_sent(t)
+    drive.unlock(w)
+    return result

@@ -1,0 +1,239 @@
+"""From socket(2) to close(2): open, bind, listen, connect, accept, shutdown."""
+from __future__ import annotations
+
+from .. import datagram, drive, engine, handles, udp
+from ..endpoint import Endpoint, Kind, handle
+from ..errors import (
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EBADF,
+    EINVAL,
+    ENETUNREACH,
+    ENFILE,
+    EOPNOTSUPP,
+    EPROTONOSUPPORT,
+    ESHUTDOWN,
+)
+from ..ip import address as addresses
+from ..ip import route
+from ..machine import at, compiled
+from ..tcp import calls, demux
+from ..tcp import listen as listening
+from ..tcp.tcb import State, Tcb, notify
+from ..world import World
+from .datagrams import ANY_V4
+from .door import call
+
+AF_INET, AF_INET6 = 2, 10
+
+
+@compiled
+def open(world: int, kind: int, family: int) -> int:
+    """A new endpoint of a Kind: its handle; -ENFILE when the table is full."""
+    w = at(World, world)
+    if family != AF_INET and family != AF_INET6:
+        return -EAFNOSUPPORT
+    if kind not in (Kind.TCP, Kind.UDP, Kind.PING):
+        return -EPROTONOSUPPORT
+    if w.stopped:
+        return -ESHUTDOWN
+    drive.lock(w)
+    result = -ENFILE
+    if kind == Kind.TCP:
+        index = listening.create(w.tcp)
+        if index != 0:
+            t = handles.connection(w, index)
+            t.ep.family = family
+            result = handle(t.ep)
+    else:
+        index = datagram.create(w.datagrams, kind, family)
+        if index != 0:
+            result = handle(handles.socket(w, index).ep)
+    drive.unlock(w)
+    return result
+
+
+@call
+def bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
+    """bind(2): the local port, or -errno.  Port 0: a free one."""
+    drive.lock(w)
+    result = _bind(w, h, ep, hi, lo, port)
+    drive.unlock(w)
+    return result
+
+
+@compiled
+def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
+    if ep.local_port != 0 or (handles.is_tcp(h) and handles.connection(w, ep.index).state != State.CLOSED):
+        return -EINVAL
+    if hi == 0 and lo == ANY_V4:
+        if ep.family == AF_INET6 and ep.v6only:
+            return -EINVAL
+        lo = 0
+    if hi != 0 or lo != 0:
+        if (ep.family == AF_INET) != addresses.is_v4(hi, lo) and (ep.family == AF_INET or ep.v6only):
+            return -EINVAL
+        if not route.is_local(w.net, hi, lo):
+            return -EADDRNOTAVAIL
+        if addresses.is_link_local(hi, lo) and ep.interface == 0:
+            ep.interface = _interface_with(w, hi, lo)
+    ep.local_hi = hi
+    ep.local_lo = lo
+    ep.bound = (1 if port != 0 else 0) | (2 if hi != 0 or lo != 0 else 0)
+    if handles.is_tcp(h):
+        result = demux.bind(w.tcp, handles.connection(w, ep.index), port)
+    else:
+        result = datagram.bind(w.datagrams, handles.socket(w, ep.index), port)
+    if result < 0:
+        ep.local_hi = 0
+        ep.local_lo = 0
+        ep.bound = 0
+    else:
+        ep.bound |= 1
+    return result
+
+
+@compiled
+def _interface_with(w: World, hi: int, lo: int) -> int:
+    """The index of the interface that has an address, or 0."""
+    for i in range(w.net.interface_count):
+        if addresses.on_interface(w.net.interfaces[i + 1], hi, lo) >= 0:
+            return i + 1
+    return 0
+
+
+@call
+def listen(w: World, h: int, ep: Endpoint, backlog: int) -> int:
+    """listen(2)."""
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    drive.lock(w)
+    result = calls.start_listening(w.tcp, handles.connection(w, ep.index), backlog)
+    drive.unlock(w)
+    return result
+
+
+@call
+def connect(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int, scope: int) -> int:
+    """connect(2) that does not block: 0 (datagrams), -EINPROGRESS, or -errno.
+
+    A datagram socket is connected to nothing again by port 0 with the address 0.
+    """
+    drive.lock(w)
+    now = drive.time(w)
+    w.tcp.now = now
+    if scope != 0:
+        ep.interface = scope
+    if handles.is_tcp(h):
+        result = connect_tcp(w, handles.connection(w, ep.index), hi, lo, port, now)
+    else:
+        result = _connect_datagram(w, handles.socket(w, ep.index), hi, lo, port, now)
+    drive.after_call(w, now)
+    return result
+
+
+@compiled
+def connect_tcp(w: World, t: Tcb, hi: int, lo: int, port: int, now: int) -> int:
+    """... of a stream."""
+    v4 = addresses.is_v4(hi, lo)
+    if t.ep.family == AF_INET and not v4:
+        return -EAFNOSUPPORT
+    if v4 and t.ep.v6only:
+        return -ENETUNREACH
+    if (hi == 0 and lo == 0) or (hi == 0 and lo == ANY_V4):         # as Linux: the wildcard means ourselves
+        lo = 0xFFFF_7F00_0001 if v4 or t.ep.family == AF_INET else 1
+    return calls.connect(w.tcp, w.net, t, hi, lo, port, now)
+
+
+@compiled
+def _connect_datagram(w: World, s: datagram.Sock, hi: int, lo: int, port: int, now: int) -> int:
+    e = s.ep
+    if port == 0 and hi == 0 and lo == 0:
+        e.remote_hi = 0
+        e.remote_lo = 0
+        e.remote_port = 0
+        if not e.bound & 2:
+            e.local_hi = 0
+            e.local_lo = 0
+        return 0
+    if (hi == 0 and lo == 0) or (hi == 0 and lo == ANY_V4):
+        lo = 0xFFFF_7F00_0001 if e.family == AF_INET or lo != 0 else 1
+    result = udp.check_destination(w.net, s, hi, lo)
+    if result == 0:
+        result = route.choose(w.net, hi, lo, e.local_hi if e.bound & 2 else 0, e.local_lo if e.bound & 2 else 0,
+                              e.interface, now)
+    if result < 0:
+        return result
+    if e.local_port == 0:
+        result = datagram.bind(w.datagrams, s, 0)
+        if result < 0:
+            return result
+    e.local_hi = w.net.chosen.src_hi
+    e.local_lo = w.net.chosen.src_lo
+    e.remote_hi = hi
+    e.remote_lo = lo
+    e.remote_port = port if e.kind == Kind.UDP else max(port, 1)
+    return 0
+
+
+@call
+def accept(w: World, h: int, ep: Endpoint) -> int:
+    """accept(2) that does not block: the handle of a new connection, -EAGAIN, or -errno."""
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    t = handles.connection(w, ep.index)
+    if t.state != State.LISTEN:
+        return -EINVAL
+    if t.accept_head == 0:
+        return -EAGAIN
+    drive.lock(w)
+    index = listening.take(w.tcp, t)
+    result = -EAGAIN
+    if index != 0:
+        result = handle(handles.connection(w, index).ep)
+        if ep.fd_engine >= 0:
+            notify(w.tcp, t)
+            engine.flush(w)
+    drive.unlock(w)
+    return result
+
+
+@call
+def shutdown(w: World, h: int, ep: Endpoint, how: int) -> int:
+    """shutdown(2); with calls.LINGER instead: 1 if `close` must wait (SO_LINGER), else 0."""
+    if not 0 <= how <= calls.LINGER:
+        return -EINVAL
+    drive.lock(w)
+    now = drive.time(w)
+    w.tcp.now = now
+    if handles.is_tcp(h):
+        result = calls.shutdown(w.tcp, handles.connection(w, ep.index), how, now)
+    elif how != calls.LINGER:
+        result = datagram.shutdown(w.datagrams, handles.socket(w, ep.index), how)
+    drive.after_call(w, now)
+    return result
+
+
+@compiled
+def close(world: int, h: int) -> int:
+    """close(2): the handle is no more; threads blocked on it return EBADF; the connection ends by itself."""
+    w = at(World, world)
+    ep = handles.endpoint_of(w, h)
+    drive.lock(w)
+    if not handles.is_open(ep, h):
+        drive.unlock(w)
+        return -EBADF
+    now = drive.time(w)
+    w.tcp.now = now
+    ep.fd_engine = -1
+    ep.fd_user = -1
+    if handles.is_tcp(h):
+        calls.close(w.tcp, handles.connection(w, ep.index), now)
+    else:
+        s = handles.socket(w, ep.index)
+        ep.closed = 1
+        datagram.unlink(w.datagrams, s)
+        datagram.notify(w.datagrams, s)
+    drive.after_call(w, now)
+    return 0

@@ -1,0 +1,128 @@
+"""What a socket is and does: readiness, options, names, TCP_INFO."""
+from __future__ import annotations
+
+from .. import datagram, drive, engine, handles, options
+from ..endpoint import Endpoint
+from ..errors import EINVAL, ENOTCONN, EOPNOTSUPP
+from ..machine import at, compiled, store64
+from ..tcp import info
+from ..tcp.tcb import State, notify
+from ..world import World
+from .door import call, checked
+
+
+@compiled
+def poll(world: int, h: int) -> int:
+    """Readiness now, values of poll(2); POLLNVAL (0x20) for a closed handle."""
+    w = at(World, world)
+    ep = handles.endpoint_of(w, h)
+    if checked(w, h, ep) < 0:
+        return 0x20
+    return handles.poll(w, h)
+
+
+@call
+def wait(w: World, h: int, ep: Endpoint, events: int, deadline: int) -> int:
+    """Wait for readiness: see drive.wait.  Not for a stack on a virtual clock."""
+    return drive.wait(w, h, ep, events, deadline)
+
+
+@call
+def get_option(w: World, h: int, ep: Endpoint, option: int) -> int:
+    """getsockopt(2) of an integer: see options.get."""
+    drive.lock(w)
+    result = options.get(w, h, ep, option, drive.time(w))
+    drive.unlock(w)
+    return result
+
+
+@call
+def set_option(w: World, h: int, ep: Endpoint, option: int, value: int) -> int:
+    """setsockopt(2) of an integer: see options.put."""
+    drive.lock(w)
+    now = drive.time(w)
+    result = options.put(w, h, ep, option, value, now)
+    drive.after_call(w, now)
+    return result
+
+
+@call
+def tcp_info(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
+    """TCP_INFO: write struct tcp_info (tcp/info.py) to `address`, where there is room for n bytes.  Its size."""
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    if n < info.SIZE:
+        return -EINVAL
+    drive.lock(w)
+    info.fill(w.tcp, handles.connection(w, ep.index), address, drive.time(w))
+    drive.unlock(w)
+    return info.SIZE
+
+
+@call
+def bbr_info(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
+    """TCP_CC_INFO of a connection that has BBR: write struct tcp_bbr_info to `address`.  Its size."""
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    if n < info.BBR_SIZE:
+        return -EINVAL
+    drive.lock(w)
+    info.fill_bbr(handles.connection(w, ep.index), address)
+    drive.unlock(w)
+    return info.BBR_SIZE
+
+
+@call
+def local(w: World, h: int, ep: Endpoint, out: int) -> int:
+    """getsockname(2): at `out` four i64: hi, lo, port, scope."""
+    store64(out, ep.local_hi)
+    store64(out + 8, ep.local_lo)
+    store64(out + 16, ep.local_port)
+    store64(out + 24, ep.interface if (ep.local_hi >> 54) & 0x3FF == 0x3FA else 0)
+    return 0
+
+
+@call
+def peer(w: World, h: int, ep: Endpoint, out: int) -> int:
+    """getpeername(2): at `out` four i64; -ENOTCONN when there is none."""
+    return write_peer(w, h, ep, out)
+
+
+@compiled
+def write_peer(w: World, h: int, ep: Endpoint, out: int) -> int:
+    """... whoever asks."""
+    if ep.remote_port == 0:
+        return -ENOTCONN
+    if handles.is_tcp(h):
+        t = handles.connection(w, ep.index)
+        if t.state in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
+            return -ENOTCONN
+    store64(out, ep.remote_hi)
+    store64(out + 8, ep.remote_lo)
+    store64(out + 16, ep.remote_port)
+    store64(out + 24, ep.interface if (ep.remote_hi >> 54) & 0x3FF == 0x3FA else 0)
+    return 0
+
+
+@call
+def state(w: World, h: int, ep: Endpoint) -> int:
+    """The connection's State; for datagram sockets ESTABLISHED when connected, else CLOSED (as `ss` has it)."""
+    if handles.is_tcp(h):
+        return handles.connection(w, ep.index).state
+    return State.ESTABLISHED if ep.remote_port != 0 else State.CLOSED
+
+
+@call
+def attach_fd(w: World, h: int, ep: Endpoint, engine_end: int, user_end: int) -> int:
+    """Keep a pair of descriptors in step with the endpoint's readiness (fileno); -1: no longer."""
+    drive.lock(w)
+    ep.fd_engine = engine_end
+    ep.fd_user = user_end
+    ep.fd_state = 0
+    if handles.is_tcp(h):
+        notify(w.tcp, handles.connection(w, ep.index))
+    else:
+        datagram.notify(w.datagrams, handles.socket(w, ep.index))
+    engine.flush(w)
+    drive.unlock(w)
+    return 0
