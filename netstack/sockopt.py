@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 LARGEST_RESULT = 1024       # bytes: CPython's limit on buflen
+LONGEST_LINGER = (1 << 31) - 1   # seconds: as good as for ever
 
 # Options that Python's socket module has no name for, or only newer ones have
 SO_BINDTOIFINDEX = 62
@@ -166,9 +167,11 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
     option = _find(sock, level, name, True)
     if option.form is Form.LINGER:
         on, seconds = _unpack(_linger, value)
+        if seconds < 0:
+            seconds = LONGEST_LINGER
         if sock._kind is Kind.TCP:
-            _engine_set(sock, level, name, max(0, seconds) if on else -1)
-        sock._description.linger = max(0, seconds) if on else -1
+            _engine_set(sock, level, name, seconds if on else -1)
+        sock._description.linger = seconds if on else -1
     elif option.form is Form.TIMEVAL:
         _set_timeout(sock, name, value)
     elif option.form is Form.DEVICE:
@@ -187,7 +190,7 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         if option.form is Form.FLAG:
             number = 1 if number else 0
         elif option.form is Form.SIZE:
-            number = min(max(number, 0), (1 << 30) - 1)
+            number = min(number & 0xFFFF_FFFF, (1 << 30) - 1)       # less than nothing is much, as on Linux
         _engine_set(sock, level, name, number)
 
 
@@ -269,7 +272,7 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
     elif form is Form.PROTOCOL:
         value = sock._protocol
     else:
-        value = _engine_get(sock, level, name)
+        value = (_engine_get(sock, level, name) + (1 << 31) & 0xFFFF_FFFF) - (1 << 31)      # an int of C
     return value if buflen == 0 else _int.pack(value)[:buflen]
 
 

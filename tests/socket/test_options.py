@@ -174,3 +174,19 @@ def test_every_option_of_the_table_can_be_read(stack, connected):
             buflen = 16 if option.form in (Form.DEVICE, Form.ALGORITHM, Form.TIMEVAL, Form.LINGER) else 0
             s.getsockopt(level, name, buflen)
             assert option.meaning
+
+
+def test_a_negative_linger_waits(stack, connected):
+    """As on Linux: not for no time at all, which would reset the connection."""
+    client, conn = connected()
+    client.setsockopt(ns.SOL_SOCKET, ns.SO_LINGER, struct.pack("ii", 1, -1))
+    client.sendall(b"x")
+    client.close()
+    assert (conn.recv(10), conn.recv(10)) == (b"x", b"")
+
+
+def test_an_unsigned_value_as_bytes(stack):
+    """What does not fit a C int reads as Linux writes it."""
+    with stack.socket() as s, real.socket() as r:
+        for one in (r, s):
+            assert one.getsockopt(ns.SOL_SOCKET, 47, 4) == b"\xff\xff\xff\xff"      # SO_MAX_PACING_RATE

@@ -1,0 +1,229 @@
+"""Every option of TCP in every state, asked of the kernel's sockets and of ours: defaults, refusals, what is read back.
+
+The sockets are on 127.0.0.1 on both sides; sysctls that this machine has set otherwise than a new kernel are read.
+"""
+from __future__ import annotations
+
+import errno
+import socket as real
+import struct
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import netstack
+import netstack.socket as ns
+from netstack import tcpinfo
+
+NUMBERS = (-1 << 31, -5, -1, 0, 1, 2, 3, 7, 59, 60, 61, 87, 88, 120, 127, 128, 255, 256, 536, 1000, 1152, 1153, 2000,
+           32767, 32768, 65535, 1 << 20, (1 << 31) - 1)
+LINGERS = tuple(struct.pack("ii", *pair) for pair in ((0, 0), (1, 0), (1, 5), (2, 7), (1, 1 << 20)))
+OPTIONS = {
+    "TCP_NODELAY": 1, "TCP_MAXSEG": 2, "TCP_CORK": 3, "TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6,
+    "TCP_SYNCNT": 7, "TCP_LINGER2": 8, "TCP_DEFER_ACCEPT": 9, "TCP_WINDOW_CLAMP": 10, "TCP_QUICKACK": 12,
+    "TCP_USER_TIMEOUT": 18, "TCP_FASTOPEN": 23, "TCP_NOTSENT_LOWAT": 25, "TCP_FASTOPEN_CONNECT": 30,
+    "TCP_FASTOPEN_NO_COOKIE": 34,
+    "SO_REUSEADDR": 2, "SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_KEEPALIVE": 9, "SO_OOBINLINE": 10, "SO_LINGER": 13,
+    "SO_RCVLOWAT": 18, "SO_MAX_PACING_RATE": 47,
+}
+STATES = ("closed", "listening", "client", "server")
+# What differs (docs/sockets.md): of a connection the segment can be made smaller later, too.
+ELSEWHERE = {("TCP_MAXSEG", "client"), ("TCP_MAXSEG", "server")}
+# What grows by itself with the connection, counted on Linux with its bookkeeping.
+GROWING = {("SO_SNDBUF", "client"), ("SO_SNDBUF", "server")}
+SAME_NAMES = ("net.core.rmem_max", "net.core.wmem_max", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+              "net.ipv4.tcp_fastopen", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_syn_retries", "net.core.somaxconn",
+              "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_notsent_lowat")
+
+
+def of_the_kernel():
+    """The kernel's settings, as far as both have them."""
+    found = {}
+    for name in SAME_NAMES:
+        words = Path("/proc/sys", *name.split(".")).read_text().split()
+        found[name] = int(words[0]) if len(words) == 1 else tuple(map(int, words))
+    return found
+
+
+@pytest.fixture
+def both():
+    """What makes a socket: of the kernel, of the stack."""
+    with netstack.Stack(settings=of_the_kernel()) as stack:
+        yield real.socket, stack.socket
+
+
+def in_state(life, make, state):
+    sock = life.enter_context(make())
+    if state == "closed":
+        return sock
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    if state == "listening":
+        return sock
+    client = life.enter_context(make())
+    client.connect(sock.getsockname())
+    server = life.enter_context(sock.accept()[0])
+    return client if state == "client" else server
+
+
+def ask(call, *arguments):
+    """A result, or the name of an errno."""
+    try:
+        return call(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+def answers(make, name, state):
+    """The default, and then for each value what setting it says and what is read afterwards."""
+    level = real.IPPROTO_TCP if name.startswith("TCP_") else real.SOL_SOCKET
+    number, buflen = OPTIONS[name], (8,) if name == "SO_LINGER" else ()
+    with ExitStack() as life:
+        sock = in_state(life, make, state)
+        found = {"default": ask(sock.getsockopt, level, number, *buflen)}
+        for value in LINGERS if buflen else NUMBERS:
+            found[value] = ask(sock.setsockopt, level, number, value), ask(sock.getsockopt, level, number, *buflen)
+        if name == "SO_LINGER":
+            sock.setsockopt(level, number, struct.pack("ii", 0, 0))     # or else close waits
+        return found
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_as_linux(both, name, state):
+    if (name, state) in ELSEWHERE:
+        pytest.skip("of the path")
+    there, here = (answers(make, name, state) for make in both)
+    if (name, state) in GROWING:
+        del there["default"]
+    if name == "SO_MAX_PACING_RATE":
+        del there[0]                                            # no limit there as here, where that reads as none, -1
+    assert {value: (there[value], here[value]) for value in there if here[value] != there[value]} == {}
+
+
+def end_to_end(make, *, server_options=()):
+    """Two ends of a connection."""
+    life = ExitStack()
+    listener = in_state(life, make, "listening")
+    for option in server_options:
+        listener.setsockopt(*option)
+    client = life.enter_context(make())
+    client.connect(listener.getsockname())
+    return life, listener, client
+
+
+def test_info_outside_of_a_connection(both):
+    """tcp_get_info: a listener's `unacked` and `sacked` are its accept queue and how long that may be."""
+    def look(make):
+        with ExitStack() as life:
+            closed = in_state(life, make, "closed")
+            listener = life.enter_context(make())
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(5)
+            client = life.enter_context(make())
+            client.connect(listener.getsockname())
+            found = []
+            for sock in (closed, listener):
+                got = tcpinfo.unpack(sock.getsockopt(real.IPPROTO_TCP, tcpinfo.TCP_INFO, 104))
+                found.append([got[k] for k in ("state", "ca_state", "retransmits", "unacked", "sacked", "options",
+                                               "backoff", "lost")])
+            return found
+    there, here = map(look, both)
+    assert here == there
+
+
+@pytest.mark.parametrize("n", [1, 4, 8, 50, 104, 160])
+def test_info_is_cut_to_the_room(both, n):
+    def look(make):
+        with ExitStack() as life:
+            return len(in_state(life, make, "client").getsockopt(real.IPPROTO_TCP, tcpinfo.TCP_INFO, n))
+    there, here = map(look, both)
+    assert here == there
+
+
+def test_linger_of_nothing_resets(both):
+    def look(make):
+        life, listener, client = end_to_end(make)
+        with life:
+            server = life.enter_context(listener.accept()[0])
+            client.setsockopt(real.SOL_SOCKET, real.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            return ask(server.recv, 1), ask(server.send, b"x"), server.getsockopt(real.SOL_SOCKET, real.SO_ERROR)
+    there, here = map(look, both)
+    assert here == there
+    assert there[0] == "ECONNRESET"
+
+
+def test_cork_holds_text(both):
+    def look(make):
+        life, listener, client = end_to_end(make)
+        with life:
+            server = life.enter_context(listener.accept()[0])
+            client.setsockopt(real.IPPROTO_TCP, ns.TCP_CORK, 1)
+            sent = client.send(b"ab"), client.send(b"cd")
+            server.setblocking(False)
+            before = ask(server.recv, 100)
+            client.setsockopt(real.IPPROTO_TCP, ns.TCP_CORK, 0)
+            server.settimeout(10)
+            return sent, before, server.recv(100)
+    there, here = map(look, both)
+    assert here == there == ((2, 2), "EAGAIN", b"abcd")
+
+
+def test_defer_accept_waits_for_text(both):
+    def look(make):
+        life, listener, client = end_to_end(make, server_options=[(real.IPPROTO_TCP, ns.TCP_DEFER_ACCEPT, 30)])
+        with life:
+            listener.setblocking(False)
+            before = ask(listener.accept)
+            client.sendall(b"x")
+            listener.settimeout(10)
+            server = life.enter_context(listener.accept()[0])
+            return before, server.recv(10), client.getsockopt(real.IPPROTO_TCP, ns.TCP_DEFER_ACCEPT)
+    there, here = map(look, both)
+    assert here == there == ("EAGAIN", b"x", 0)
+
+
+def test_what_connections_inherit(both):
+    """Options of a listener that its connections begin with."""
+    values = {"TCP_NODELAY": 1, "TCP_CORK": 1, "TCP_KEEPIDLE": 77, "TCP_KEEPINTVL": 7, "TCP_KEEPCNT": 5,
+              "TCP_SYNCNT": 3, "TCP_LINGER2": 11, "TCP_DEFER_ACCEPT": 0, "TCP_WINDOW_CLAMP": 20_000,
+              "TCP_USER_TIMEOUT": 12_345, "TCP_NOTSENT_LOWAT": 999, "SO_REUSEADDR": 1, "SO_KEEPALIVE": 1,
+              "SO_OOBINLINE": 1, "SO_RCVLOWAT": 3, "SO_SNDBUF": 30_000, "SO_RCVBUF": 40_000,
+              "SO_MAX_PACING_RATE": 5_000_000}
+
+    def look(make):
+        levels = {k: real.IPPROTO_TCP if k.startswith("TCP_") else real.SOL_SOCKET for k in values}
+        life, listener, _ = end_to_end(make, server_options=[(levels[k], OPTIONS[k], v) for k, v in values.items()])
+        with life:
+            server = life.enter_context(listener.accept()[0])
+            return {k: server.getsockopt(levels[k], OPTIONS[k]) for k in values}
+    there, here = map(look, both)
+    assert {k: (there[k], here[k]) for k in values if here[k] != there[k]} == {}
+
+
+def test_notsent_lowat_decides_writability(both):
+    """A full window of the peer, and behind it more than TCP_NOTSENT_LOWAT: not writable, though there is room."""
+    import select
+
+    def look(make):
+        life, listener, client = end_to_end(make, server_options=[(real.SOL_SOCKET, real.SO_RCVBUF, 4096)])
+        with life:
+            server = life.enter_context(listener.accept()[0])
+            client.setsockopt(real.IPPROTO_TCP, ns.TCP_NOTSENT_LOWAT, 1)
+            client.setblocking(False)
+            total = 0
+            while len(select.select([], [client], [], 0.05)[1]):
+                total += client.send(bytes(2000))
+            held = total
+            client.setsockopt(real.IPPROTO_TCP, ns.TCP_NOTSENT_LOWAT, 1 << 30)
+            deadline = time.monotonic() + 5
+            while not select.select([], [client], [], 0.1)[1]:
+                assert time.monotonic() < deadline
+            while total:
+                total -= len(server.recv(65536))
+            return held < 40_000
+    there, here = map(look, both)
+    assert here == there
