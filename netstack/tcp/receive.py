@@ -88,8 +88,9 @@ def relieve_sender(tcp: Tcp, t: Tcb) -> None:
 
 
 @compiled
-def fit(tcp: Tcp, r: ring.Ring, size: int, end: int, most: int) -> bool:
-    """Give a ring room for `size` bytes; `end`: the position behind the last byte that stands in it.
+def fit(tcp: Tcp, r: ring.Ring, size: int, end: int, most: int, least: int) -> bool:
+    """Give a ring room for `size` bytes; `end`: the position behind the last byte that stands in it; `least`: what it
+    may have under pressure, too.
 
     Nobody else may read or write it meanwhile: the caller owns the world and, for an application's side,
     the lock of that side.  A ring never gets smaller, so a window that was offered stays good.
@@ -100,7 +101,7 @@ def fit(tcp: Tcp, r: ring.Ring, size: int, end: int, most: int) -> bool:
     if r.data == 0:
         r.size = size
         return True
-    if tcp.memory.pressure and size > space.SMALLEST_RING << 1:
+    if tcp.memory.pressure and size > least:
         return False
     where = _allot(tcp, size, most)
     if where == 0:
@@ -127,7 +128,7 @@ def begin(tcp: Tcp, t: Tcb, now: int) -> None:
 def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Take the text of an acceptable segment, trimmed to the window by the caller.  Drop.NONE, or why not."""
     n = seg.data_len
-    if tcp.memory.pressure and t.rcv.data == 0 and seg.seq != t.rcv_nxt:
+    if t.rcv.data == 0 and seg.seq != t.rcv_nxt and not _may_hold(tcp, t):
         tcp.counters.ofo_drops += 1                     # what is in order needs the memory more
         t.ack_now = 1
         return Drop.TCP_MEMORY
@@ -168,6 +169,15 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     _learn(tcp, t, seg, n, now)
     _acknowledge(tcp, t, gained, now)
     return Drop.NONE
+
+
+@compiled
+def _may_hold(tcp: Tcp, t: Tcb) -> bool:
+    """Whether text out of order may have a ring: not under pressure, unless it is one of tcp_rmem[0] bytes at most, for
+    which there is room below tcp_mem (Linux: "guarantee minimum buffer size under pressure")."""
+    s = tcp.settings
+    return tcp.memory.pressure == 0 or (t.rcv.size <= space.least_ring(s.tcp_rmem_min)
+                                        and mem.may_take(tcp.memory, t.rcv.size, s.tcp_mem))
 
 
 @compiled
@@ -247,7 +257,8 @@ def make_room(tcp: Tcp, t: Tcb) -> None:
     end = t.rcv.tail
     if t.reassembly.count != 0:
         end += seq.diff(t.reassembly.items[t.reassembly.count - 1].right, t.rcv_nxt)
-    if not fit(tcp, t.rcv, t.space.window, end, tcp.settings.tcp_mem):                # no memory: it stays as it is
+    least = space.least_ring(tcp.settings.tcp_rmem_min)
+    if not fit(tcp, t.rcv, t.space.window, end, tcp.settings.tcp_mem, least):         # no memory: it stays as it is
         space.set_rcvbuf(t.space, space.rcvbuf_for(t.rcv.size, tcp.settings.tcp_adv_win_scale),
                          tcp.settings.tcp_adv_win_scale)
 
@@ -262,16 +273,26 @@ def make_room_to_send(tcp: Tcp, t: Tcb, n: int) -> bool:
         s.sndbuf = max(s.sndbuf, s.cut)
         s.cut = 0
     wanted = min(ring.used(t.snd) + n, s.sndbuf)
-    most = tcp.settings.tcp_mem_pressure        # the rest is for receiving: two ends could block each other
-    if wanted > t.snd.size and not fit(tcp, t.snd, wanted, t.snd.tail, most):
+    least = space.least_ring(tcp.settings.tcp_wmem_min)
+    most = tcp.settings.tcp_mem_pressure
+    if wanted > t.snd.size and not fit(tcp, t.snd, wanted, t.snd.tail, most, least):
         s.cut = s.sndbuf
         s.sndbuf = t.snd.size                                   # no memory: it stays as it is, until it is full again
-    if provide(tcp, t.snd, most) or t.snd.size == space.SMALLEST_RING:
+    if provide(tcp, t.snd, most):
+        return True
+    # tcp_wmem[0] bytes for each up to the third number; but a third of all is for receiving, or else two ends could
+    # block each other
+    guaranteed = max(most, min(tcp.settings.tcp_mem, 2 * (memory(tcp).limit // 3)))
+    if t.snd.size > least:
+        s.cut = s.sndbuf
+        s.sndbuf = least                                        # not so much, but perhaps a little
+        t.snd.size = least
+    if provide(tcp, t.snd, guaranteed) or t.snd.size == space.SMALLEST_RING:
         return t.snd.data != 0
-    s.cut = s.sndbuf
-    s.sndbuf = space.SMALLEST_RING                              # not so much, but perhaps a little
+    s.cut = max(s.cut, s.sndbuf)
+    s.sndbuf = space.SMALLEST_RING
     t.snd.size = space.SMALLEST_RING
-    return provide(tcp, t.snd, most)
+    return provide(tcp, t.snd, guaranteed)
 
 
 @compiled

@@ -145,3 +145,10 @@ def ring_size(n: int) -> int:
     while size < n and size < LARGEST_RING:
         size *= 2
     return size
+
+
+@compiled
+def least_ring(n: int) -> int:
+    """The ring that memory pressure leaves to a connection: of n bytes (tcp_rmem[0], tcp_wmem[0]), or the smallest."""
+    size = ring_size(n)
+    return size if size <= n or size == SMALLEST_RING else size // 2

@@ -86,7 +86,7 @@ def test_pressure_ends_below_the_first_number(make_link):
 
 def test_send_has_a_little_under_pressure_and_then_nothing(make_link):
     """4 KiB would be above the second number, 2 KiB are not; and then there is nothing: ENOBUFS."""
-    link = small(make_link, 64 << 10, tcp_mem=(0, 1, 16), tcp_wmem=(4096, 8192, 65536))
+    link = small(make_link, 64 << 10, tcp_mem=(0, 1, 1), tcp_wmem=(2304, 8192, 65536))
     a, b, c = (link.established(port=port) for port in (40001, 40002, 40003))
     assert a.send(bytes(5000)) == 2048
     assert b.send(bytes(5000)) == 2048
@@ -100,6 +100,67 @@ def test_send_has_a_little_under_pressure_and_then_nothing(make_link):
     assert c.send(bytes(3000)) == 3000
     link.drain()
     link.peer_sends(ACK, port=40003)
+
+
+@pytest.mark.parametrize(("least", "taken"), [(2304, 2048), (4096, 4096), (10_000, 8192)])
+def test_pressure_leaves_tcp_wmem_0_to_each(make_link, least, taken):
+    """Above the second number each connection has tcp_wmem[0] bytes to send from, up to the third."""
+    link = small(make_link, 64 << 10, tcp_mem=(0, 0, 6), tcp_wmem=(least, 16384, 65536))
+    conns = [link.established(port=40001 + i) for i in range((24 << 10) // taken)]
+    more = link.established(port=40100)
+    for conn in conns:
+        assert conn.send(bytes(12_000)) == taken
+    assert link.tcp.memory.used == 24 << 10
+    with pytest.raises(OSError, match="buffer space"):
+        more.send(b"x")
+    for _ in range(3):
+        link.drain()
+        for i in range(len(conns)):
+            link.peer_sends(ACK, port=40001 + i)
+    assert link.tcp.memory.used == 0
+    assert more.send(b"x") == 1
+    link.drain()
+    link.peer_sends(ACK, port=40100)
+
+
+def test_sending_leaves_a_third_to_receiving(make_link):
+    """However much tcp_mem allows: or two stacks that send to each other would have nowhere to receive."""
+    link = small(make_link, 48 << 10, tcp_mem=(0, 0, 12), tcp_wmem=(4096, 16384, 65536))
+    conns = [link.established(port=40001 + i) for i in range(9)]
+    for conn in conns[:8]:
+        assert conn.send(bytes(12_000)) == 4096
+    with pytest.raises(OSError, match="buffer space"):
+        conns[8].send(b"x")
+    assert link.tcp.memory.used == 32 << 10
+    for _ in range(3):
+        link.drain()
+        for i in range(8):
+            link.peer_sends(ACK, port=40001 + i)
+
+
+@pytest.mark.parametrize(("least", "held"), [(8192, True), (4096, False)])
+def test_pressure_leaves_tcp_rmem_0_to_each(make_link, least, held):
+    """... and takes text out of order into a ring of tcp_rmem[0] bytes at most, below the third number."""
+    link = small(make_link, 64 << 10, tcp_mem=(0, 0, 4), tcp_rmem=(least, 16384, 65536))
+    conn = link.established(port=40001)
+    other = link.established(port=40002)
+    link.peer_sends(ACK, ack=1, data=b"x", port=40002)
+    assert link.tcp.memory.pressure == 1
+    link.drain()
+    link.peer_port = 40001
+    link.peer_sends(ACK, seq=111, ack=1, data=b"second")
+    assert link.counter("ofo_drops") == (0 if held else 1)
+    link.peer_sends(ACK, seq=101, ack=1, data=b"first tent")
+    assert conn.recv(100) == (b"first tentsecond" if held else b"first tent")
+    other.recv(10)
+    link.advance(0.2)
+    link.drain()
+
+
+def test_the_least_that_can_be_set(link):
+    """SO_RCVBUF's floor is Linux's SOCK_MIN_RCVBUF, 2304 bytes, and SO_SNDBUF's 4608: not tcp_rmem[0], tcp_wmem[0]."""
+    conn = link.established(SO_RCVBUF=0, SO_SNDBUF=0)
+    assert (link.tcb(conn).space.rcvbuf, link.tcb(conn).space.sndbuf) == (2304, 4608)
 
 
 def test_no_new_connections_above_the_third_number(make_link):
