@@ -53,6 +53,7 @@ READABLE = 1
 FULL = 2            # not writable
 PEER_CLOSED = 4
 HUNG_UP = 8
+URGENT = 16
 FILL = 4            # one-byte messages; each counts as some 750 bytes, and a quarter of the buffer (4.5 KiB) is "full"
 
 
@@ -88,7 +89,8 @@ class Endpoint:
     notify_next: u32        # list of those whose readiness may have changed
     notified: u8
     fd_state: u8            # what the descriptor shows now: READABLE | FULL | ...
-    reserved: u16
+    looked: u8              # the application has found nothing but urgent data, and knows
+    reserved: u8
     users: u32              # threads inside a call
     waiters: u32            # of those, asleep
     event: u32              # they sleep on this word
@@ -160,12 +162,19 @@ def show(ep: Endpoint, ready: int) -> None:
 
     The pair is a stream of AF_UNIX: the application's end is readable while a byte is in it, and not
     writable while what it sent to us fills its buffer.  So select, poll and epoll all tell the truth.
+
+    While a byte is in it that was sent with MSG_OOB it has POLLPRI (Linux 5.15), but POLLIN too: not the truth
+    when nothing but urgent data waits.  So that stays only until a read has found nothing (`on_nothing_read`).
     """
     if ep.fd_engine < 0:
         return
     want = 0
     if ready & (POLLIN | POLLERR | POLLHUP):
         want |= READABLE
+    if not ready & POLLPRI:
+        ep.looked = 0
+    elif want & READABLE or ep.looked == 0:
+        want |= URGENT
     if not ready & (POLLOUT | POLLERR | POLLHUP):
         want |= FULL
     if ready & POLLRDHUP:
@@ -176,7 +185,16 @@ def show(ep: Endpoint, ready: int) -> None:
     if change == 0:
         return
     spare = addressof(ep) + SPARE
-    if change & READABLE:
+    if (want | ep.fd_state) & URGENT:
+        if change & (READABLE | URGENT):                # a read may swallow an urgent byte before it: both anew
+            libc.recv(ep.fd_user, spare, 1, libc.MSG_DONTWAIT | libc.MSG_OOB)
+            while libc.recv(ep.fd_user, spare, 4, libc.MSG_DONTWAIT) > 0:
+                pass
+            if want & READABLE:
+                libc.send(ep.fd_engine, spare, 1, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL)
+            if want & URGENT:
+                libc.send(ep.fd_engine, spare, 1, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL | libc.MSG_OOB)
+    elif change & READABLE:
         if want & READABLE:
             libc.send(ep.fd_engine, spare, 1, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL)
         else:
@@ -193,3 +211,10 @@ def show(ep: Endpoint, ready: int) -> None:
     if change & want & HUNG_UP:
         libc.shutdown(ep.fd_engine, 2)
     ep.fd_state = want
+
+
+@compiled
+def on_nothing_read(ep: Endpoint) -> None:
+    """A read has found nothing while the descriptor showed urgent data: it need not be readable for that again."""
+    if ep.fd_state & URGENT:
+        ep.looked = 1

@@ -119,6 +119,7 @@ def attach_fd(w: World, h: int, ep: Endpoint, engine_end: int, user_end: int) ->
     ep.fd_engine = engine_end
     ep.fd_user = user_end
     ep.fd_state = 0
+    ep.looked = 0
     if handles.is_tcp(h):
         notify(w.tcp, handles.connection(w, ep.index))
     else:

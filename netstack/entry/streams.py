@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from .. import drive, engine
-from ..endpoint import Endpoint
+from ..endpoint import URGENT, Endpoint, on_nothing_read
 from ..errors import EAGAIN, EINPROGRESS, EOPNOTSUPP
 from ..machine import addressof, compiled, offsetof, ring
 from ..machine import lock as mutex
@@ -82,6 +82,11 @@ def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
     mutex.unlock(addressof(t) + RCV_LOCK)
     if result > 0 and not flags & MSG_PEEK and calls.after_recv(w.tcp, t):
         drive.kick(w, ep.index, ep)
-    if ep.fd_engine >= 0 and result != -EAGAIN and not flags & MSG_PEEK and ring.used(t.rcv) == 0:
-        show(w, ep, t)
+    if ep.fd_engine >= 0 and not flags & MSG_PEEK:
+        if ep.fd_state & URGENT:
+            if result == -EAGAIN and not flags & MSG_OOB:
+                on_nothing_read(ep)
+            show(w, ep, t)
+        elif result != -EAGAIN and ring.used(t.rcv) == 0:
+            show(w, ep, t)
     return result

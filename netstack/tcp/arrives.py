@@ -522,6 +522,7 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         else:
             position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
             if urgent.on_text(t.urgent, position, seg.data_len, seg.data):
+                t.ep.looked = 0
                 notify(tcp, t)
             reason = receive.place(tcp, t, seg, now)
         mark_due(tcp, t)

@@ -176,3 +176,133 @@ def test_the_descriptor_goes_with_the_socket(connected):
     client.close()
     with pytest.raises(OSError):
         select.select([fd], [], [], 0)
+
+
+PRI = select.POLLIN | select.POLLPRI
+
+
+def events(s, wanted=PRI) -> int:
+    poller = select.poll()
+    poller.register(s, wanted)
+    return dict(poller.poll(0)).get(s.fileno(), 0)
+
+
+def come(s, wanted: int) -> bool:
+    deadline = time.monotonic() + 5
+    while (now := events(s)) != wanted:
+        if time.monotonic() > deadline:
+            pytest.fail(f"is {now}, not {wanted}")
+    return True
+
+
+@pytest.fixture
+def urgent_unix():
+    """Whether this kernel has urgent data on AF_UNIX (5.15, CONFIG_AF_UNIX_OOB)."""
+    import socket as real
+
+    a, b = real.socketpair()
+    with a, b:
+        try:
+            a.send(b"x", real.MSG_OOB)
+        except OSError:
+            pytest.skip("a kernel without urgent data on AF_UNIX sockets")
+
+
+def test_urgent_data_is_exceptional(connected, urgent_unix):
+    """select's third set, POLLPRI and EPOLLPRI; MSG_OOB takes it away."""
+    client, conn = connected()
+    assert events(client) == 0
+    conn.send(b"!", ns.MSG_OOB)
+    assert select.select([], [], [client], 5)[2] == [client]
+    with select.epoll() as poller:
+        poller.register(client, select.EPOLLPRI)
+        assert poller.poll(5) == [(client.fileno(), select.EPOLLPRI)]
+    assert client.recv(1, ns.MSG_OOB) == b"!"
+    assert come(client, 0)
+    conn.sendall(b"text")
+    assert come(client, select.POLLIN)
+    assert client.recv(10) == b"text"
+    assert come(client, 0)
+    conn.send(b"?", ns.MSG_OOB)                                 # and again
+    assert select.select([], [], [client], 5)[2] == [client]
+    assert client.recv(1, ns.MSG_OOB) == b"?"
+    assert come(client, 0)
+
+
+def test_urgent_data_with_text(connected, urgent_unix):
+    """Text before the mark, and after it: as of the kernel's sockets."""
+    client, conn = connected()
+    client.setblocking(False)
+    conn.send(b"ab!", ns.MSG_OOB)
+    assert come(client, PRI)
+    assert client.recv(10) == b"ab"
+    conn.sendall(b"cd")
+    assert come(client, PRI)
+    assert client.recv(1, ns.MSG_OOB) == b"!"
+    assert come(client, select.POLLIN)
+    assert client.recv(10) == b"cd"
+    assert come(client, 0)
+
+
+def test_urgent_data_in_line(connected, urgent_unix):
+    client, conn = connected()
+    client.setsockopt(ns.SOL_SOCKET, ns.SO_OOBINLINE, 1)
+    conn.send(b"!", ns.MSG_OOB)
+    assert come(client, PRI)
+    assert client.recv(10) == b"!"
+    assert come(client, 0)
+
+
+def test_urgent_data_alone_is_readable_until_a_read(connected, urgent_unix):
+    """What the descriptor cannot say: urgent, and not readable.  Who reads is told so once, and may go on waiting."""
+    client, conn = connected()
+    client.setblocking(False)
+    conn.send(b"!", ns.MSG_OOB)
+    assert come(client, PRI)
+    with pytest.raises(BlockingIOError):
+        client.recv(10)
+    assert events(client) == 0
+    conn.send(b"?", ns.MSG_OOB)                                 # news
+    assert come(client, PRI)
+    assert client.recv(1, ns.MSG_OOB) == b"?"
+    assert come(client, 0)
+
+
+def test_urgent_data_before_fileno(connected, urgent_unix):
+    client, conn = connected()
+    conn.send(b"!", ns.MSG_OOB)
+    conn.sendall(b"x")
+    assert client.recv(1, ns.MSG_PEEK) == b"x"                  # it is here
+    assert events(client) == PRI
+
+
+def test_urgent_data_is_a_signal_for_who_asks(connected, urgent_unix):
+    """F_SETOWN: SIGURG."""
+    import fcntl
+    import os
+    import signal
+
+    client, conn = connected()
+    heard = []
+    before = signal.signal(signal.SIGURG, lambda number, frame: heard.append(number))
+    try:
+        fcntl.fcntl(client.fileno(), fcntl.F_SETOWN, os.getpid())
+        conn.send(b"!", ns.MSG_OOB)
+        assert come(client, PRI)
+        assert client.recv(1, ns.MSG_OOB) == b"!"
+    finally:
+        signal.signal(signal.SIGURG, before)
+    assert heard == [signal.SIGURG]
+
+
+def test_urgent_data_and_the_end(connected, urgent_unix):
+    client, conn = connected()
+    conn.send(b"!", ns.MSG_OOB)
+    assert come(client, PRI)
+    conn.shutdown(ns.SHUT_WR)
+    deadline = time.monotonic() + 5
+    while not events(client, select.POLLRDHUP):
+        assert time.monotonic() < deadline
+    assert client.recv(1, ns.MSG_OOB) == b"!"
+    assert come(client, select.POLLIN)
+    assert client.recv(1) == b""
