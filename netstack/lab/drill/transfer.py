@@ -1,0 +1,204 @@
+"""System calls that move bytes: read, write and their kin."""
+
+from __future__ import annotations
+
+import errno
+import socket as real
+import struct
+from typing import Any
+
+from ...endpoint import POLLERR, POLLHUP, POLLOUT
+from .arguments import Answer, Arguments, Attempt, Open
+from .script import NS, Braces, Call, Node, ScriptError, Several, Text, Unsupported
+from .symbols import SYMBOLS
+
+SOL_SOCKET, SO_ERROR = int(real.SOL_SOCKET), int(real.SO_ERROR)
+MSG_PEEK, MSG_DONTWAIT, MSG_WAITALL, MSG_FASTOPEN = 2, 0x40, 0x100, 0x2000_0000
+PERIOD = 251
+PERIODS = bytes(range(PERIOD))
+MOST = 1 << 28                  # bytes of one call
+TIMES = (int(getattr(real, "SO_RCVTIMEO", 20)), int(getattr(real, "SO_SNDTIMEO", 21)))
+
+
+class Transfer(Arguments):
+    """read, write, recv..., send..., each as the method `do_NAME`."""
+
+    def count(self, call: Call) -> int:
+        """The third argument: a number of bytes."""
+        node = self.argument(call, 2, "a number of bytes")
+        count = self.integer(node)
+        if not 0 <= count <= MOST:
+            raise ScriptError(node.at, f"a number of bytes must be 0 to {MOST}, not {count}")
+        return count
+
+    def data(self, call: Call, o: Open, i: int, count: int, done: int) -> bytes:
+        """What is written: the script's string, or so many bytes that tell where in the stream they are."""
+        node = self.argument(call, i, "a buffer")
+        if isinstance(node, Text):
+            o.patterned = False
+            return node.value[:count].ljust(count, b"\0")
+        return pattern(o.written - done, count)
+
+    def do_read(self, call: Call) -> Attempt:
+        """read(2)"""
+        return self._receive(call, 0)
+
+    def do_recv(self, call: Call) -> Attempt:
+        """recv(2)"""
+        return self._receive(call, self.integer(self.argument(call, 3)))
+
+    def do_recvfrom(self, call: Call) -> Attempt:
+        """recvfrom(2)"""
+        return self._receive(call, self.integer(self.argument(call, 3)))
+
+    def do_readv(self, call: Call) -> Attempt:
+        """readv(2)"""
+        return self._receive(call, 0, self._iovec(self.argument(call, 1)))
+
+    def do_recvmsg(self, call: Call) -> Attempt:
+        """recvmsg(2), without ancillary data"""
+        count = self._message(self.argument(call, 1))
+        return self._receive(call, self.integer(self.argument(call, 2)), count)
+
+    def _receive(self, call: Call, flags: int, count: int | None = None) -> Attempt:
+        if count is None:
+            count = self.count(call)
+        if flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | SYMBOLS["MSG_TRUNC"] | SYMBOLS["MSG_NOSIGNAL"]):
+            raise Unsupported(call.at, f"flags {flags:#x} of {call.name}()")
+        node = call.arguments[1]
+        got = b""
+
+        def action(o: Open) -> Answer | None:
+            nonlocal got
+            limit = self.limit(o, TIMES[0], started)
+            try:
+                piece = o.sock.recv(count - len(got), flags & ~(MSG_WAITALL | MSG_DONTWAIT))
+            except BlockingIOError:
+                if flags & MSG_DONTWAIT or (limit and self.runner.now >= started + limit):
+                    return Answer(-1, errno.EAGAIN) if not got else Answer(len(got))
+                raise
+            got += piece
+            if flags & MSG_WAITALL and o.blocks and piece and len(got) < count:
+                return None
+            problems = _compare(node, got)
+            if o.talk is not None and o.sock.type == real.SOCK_STREAM:
+                if got != pattern(o.read, len(got)):
+                    problems.append("the bytes are not those that the peer sent there")
+                o.read += 0 if flags & MSG_PEEK else len(got)
+            return Answer(len(got), 0, problems)
+        started = self.runner.now
+        return self.on_socket(call, action)
+
+    def limit(self, o: Open, option: int, started: int) -> int:
+        """SO_RCVTIMEO or SO_SNDTIMEO, ns; and something happens at that time."""
+        raw = o.sock.getsockopt(SOL_SOCKET, option, 16)
+        seconds, micro = struct.unpack("qq", raw)
+        limit = int(seconds * NS + micro * 1000)
+        if limit and o.blocks:
+            self.runner.alarm(started + limit)
+        return limit
+
+    def do_write(self, call: Call) -> Attempt:
+        """write(2)"""
+        return self._send(call, 0)
+
+    def do_send(self, call: Call) -> Attempt:
+        """send(2)"""
+        return self._send(call, self.integer(self.argument(call, 3)))
+
+    def do_sendto(self, call: Call) -> Attempt:
+        """sendto(2)"""
+        node = self.argument(call, 4, "an address")
+        where = self.address(node, (self.runner.connect_host, self.runner.options.connect_port))
+        return self._send(call, self.integer(self.argument(call, 3)), where=where)
+
+    def do_writev(self, call: Call) -> Attempt:
+        """writev(2)"""
+        return self._send(call, 0, self._iovec(self.argument(call, 1)))
+
+    def do_sendmsg(self, call: Call) -> Attempt:
+        """sendmsg(2), without ancillary data"""
+        count = self._message(self.argument(call, 1))
+        return self._send(call, self.integer(self.argument(call, 2)), count)
+
+    def _send(self, call: Call, flags: int, count: int | None = None, where: Any = None) -> Attempt:
+        if count is None:
+            count = self.count(call)
+        if flags & (SYMBOLS["MSG_ZEROCOPY"] | SYMBOLS["MSG_EOR"]):
+            raise Unsupported(call.at, f"flags {flags:#x} of {call.name}()")
+        done = 0
+        started = self.runner.now
+        opening = opened = False
+
+        def action(o: Open) -> Answer | None:
+            nonlocal done, opening, opened
+            if opening:                             # MSG_FASTOPEN on a blocking socket: until it is connected
+                if not self.readiness(o) & (POLLOUT | POLLERR | POLLHUP):
+                    return None
+                if (r := o.sock.getsockopt(SOL_SOCKET, SO_ERROR)) != 0:
+                    return Answer(-1, r)
+                opening = False
+            data = self.data(call, o, 1, count, done)[done:]
+            fast = flags & MSG_FASTOPEN and not opened
+            if where is not None and (fast or not (o.sock.type == real.SOCK_STREAM and o.talk is not None)):
+                try:
+                    done = o.sock.sendto(data, flags & ~MSG_DONTWAIT, where)
+                except BlockingIOError as error:
+                    if error.errno != errno.EINPROGRESS or not o.blocks or flags & MSG_DONTWAIT:
+                        raise
+                finally:
+                    self.named(o, where)
+                o.written += done
+                opened = True
+                opening = bool(flags & MSG_FASTOPEN) and o.blocks and not flags & MSG_DONTWAIT
+                return None if opening else Answer(done)
+            while done < count:
+                try:
+                    sent = o.sock.send(data[:count - done], flags & ~(MSG_DONTWAIT | MSG_FASTOPEN))
+                except BlockingIOError:
+                    limit = self.limit(o, TIMES[1], started)
+                    late = bool(limit and self.runner.now >= started + limit)
+                    if not o.blocks or flags & MSG_DONTWAIT or late:
+                        return Answer(done) if done else Answer(-1, errno.EAGAIN)
+                    raise
+                done += sent
+                o.written += sent
+                data = data[sent:]
+            if count == 0:
+                o.sock.send(b"", flags & ~MSG_DONTWAIT)
+            return Answer(done)
+        return self.on_socket(call, action)
+
+    def _iovec(self, node: Node) -> int:
+        """How many bytes the parts of [{..., 1000}, ...] have together."""
+        if not isinstance(node, Several):
+            raise ScriptError(node.at, "expected [{..., BYTES}, ...]")
+        total = 0
+        for item in node.items:
+            if not isinstance(item, Braces) or len(item.items) != 2:
+                raise ScriptError(item.at, "expected {..., BYTES}")
+            total += self.integer(item.items[1])
+        if not 0 <= total <= MOST:
+            raise ScriptError(node.at, f"a number of bytes must be 0 to {MOST}, not {total}")
+        return total
+
+    def _message(self, node: Node) -> int:
+        if not isinstance(node, Braces) or "msg_iov" not in node.fields():
+            raise ScriptError(node.at, "expected {msg_name(...)=..., msg_iov(1)=[{..., BYTES}], msg_flags=0}")
+        control = node.fields().get("msg_control")
+        if control is not None and not (isinstance(control.value, Several) and not control.value.items):
+            raise Unsupported(control.at, "ancillary data")
+        return self._iovec(node.fields()["msg_iov"].value)
+
+
+def pattern(begin: int, count: int) -> bytes:
+    """Bytes that tell where in the stream they are."""
+    first = begin % PERIOD
+    return (PERIODS * (1 + (first + count) // PERIOD))[first:first + count]
+
+
+def _compare(node: Node, got: bytes) -> list[str]:
+    if not isinstance(node, Text):
+        return []
+    same = got[:len(node.value)] == node.value if node.prefix else got == node.value
+    return [] if same else [f"the data is {got[:60]!r}, not {node.value[:60]!r}"]
