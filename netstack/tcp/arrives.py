@@ -524,6 +524,8 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             if urgent.on_text(t.urgent, position, seg.data_len, seg.data):
                 t.ep.looked = 0
                 notify(tcp, t)
+            if fin and t.state == State.ESTABLISHED and seg.seq == t.rcv_nxt:
+                quickack.on_fin(t.quick)
             reason = receive.place(tcp, t, seg, now)
         mark_due(tcp, t)
     if fin and t.fin_received:                          # again: our ACK was lost
@@ -587,7 +589,11 @@ def _hold_fin(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     if seq.lt(end, t.rcv_nxt):                          # there was text beyond it: the peer contradicts itself
         _owe_ack(tcp, t)
         return
-    if end == t.rcv_nxt or ranges.insert(t.reassembly, end, seq.add(end, 1)):
+    if end == t.rcv_nxt:                                # `_fin` follows, and says when
+        t.fin_held = 1
+        t.fin_at = end
+        return
+    if ranges.insert(t.reassembly, end, seq.add(end, 1)):
         t.fin_held = 1
         t.fin_at = end
     _owe_ack(tcp, t)
@@ -600,11 +606,16 @@ def _fin(tcp: Tcp, t: Tcb, now: int) -> None:
     t.fin_received = 1
     t.rcv_nxt = seq.add(t.rcv_nxt, 1)
     ranges.clear(t.reassembly)                          # nothing stands beyond a FIN, whatever was sent
-    _owe_ack(tcp, t)
+    t.dsack.due = 0                                     # and it is told of no duplicate (Linux: tcp_sack_reset)
     notify(tcp, t)
     if t.state in (State.SYN_RECEIVED, State.ESTABLISHED):
         enter(tcp, t, State.CLOSE_WAIT)
-    elif t.state == State.FIN_WAIT_1:
+        quickack.on_fin(t.quick)
+        receive.acknowledge(tcp, t, 1, now)
+        mark_due(tcp, t)
+        return
+    _owe_ack(tcp, t)
+    if t.state == State.FIN_WAIT_1:
         enter(tcp, t, State.CLOSING)
     elif t.state == State.FIN_WAIT_2:
         time_wait(tcp, t, now)

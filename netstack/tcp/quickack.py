@@ -5,7 +5,8 @@ segment, and 500 ms.  Within them this follows Linux:
 
 * A connection that begins, or goes on after a pause, acknowledges its first segments at
   once: the peer is in slow start, and each ACK opens its window (quick ACKs).
-* One that answers what it receives (ping-pong) delays, since the answer carries the ACK.
+* One that answers what it receives (ping-pong) delays, since the answer carries the ACK;
+  and so does any for the peer's FIN, which an answer or our own FIN will follow.
 * Any other acknowledges when the application has read everything: nothing more will carry
   it, and a peer that obeys Nagle's rule waits for it.
 * The delay adapts to the gaps between segments (ato), from 40 to 200 ms.
@@ -91,6 +92,12 @@ def on_text(q: QuickAck, wnd: int, rto: int, least: int, now: int) -> None:
         elif gap > rto:                             # after a pause it is in slow start again
             grant(q, MOST_QUICK, wnd)
     q.at = now
+
+
+@compiled
+def on_fin(q: QuickAck) -> None:
+    """The peer has nothing more to say: what the application answers, or its own FIN, may carry the ACK (tcp_fin)."""
+    q.pingpong = 1
 
 
 @compiled

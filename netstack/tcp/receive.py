@@ -167,7 +167,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     t.stats.last_data_received = now
     notify(tcp, t)
     _learn(tcp, t, seg, n, now)
-    _acknowledge(tcp, t, gained, now)
+    acknowledge(tcp, t, gained, now)
     return Drop.NONE
 
 
@@ -230,7 +230,7 @@ def _learn(tcp: Tcp, t: Tcb, seg: Segment, n: int, now: int) -> None:
 
 
 @compiled
-def _acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
+def acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
     """(RFC 9293 3.8.6.3) An ACK for at least every second full-sized segment, and within a delay that adapts.
 
     Differs: Linux leaves the second segment's ACK to the reader if the window does not advance; here it always goes.
@@ -241,6 +241,9 @@ def _acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
         t.ack_now = 1
         return
     wait = quickack.delay(t.quick, t.rto.srtt, tcp.settings.tcp_delack)
+    if wait == 0:                                               # no text has come: nothing is being measured
+        t.ack_now = 1
+        return
     if c.delayed_ack == 0:
         c.delayed_ack = now + wait
         arm(tcp, t, c.delayed_ack)

@@ -111,6 +111,8 @@ def _count_duplicates(tcp: Tcp, t: Tcb) -> None:
     r = t.recovery
     mss = t.cc.mss
     if a.advanced:
+        if r.held > 0:                                              # the duplicates have told of the rest: as Linux,
+            t.cc.acked = max(a.delivered - r.held, min(a.delivered, mss))       # cwnd grows for what is news
         newreno.on_new_data(r, a.data, mss)
         if t.cc.ca_state == Ca.RECOVERY:
             newreno.mark_first(tcp.runs, t.queue, mss)              # (RFC 6582 3.2 step 3) partial: the next hole

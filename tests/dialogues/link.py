@@ -96,6 +96,7 @@ class Link:
         self.server: Any = None
         self.accepted: Any = None               # what `accept` gave last
         self.log: list[str] = []
+        self.fin_waits = False          # the peer's last segment was a FIN
         self.advance(0)
 
     # ---- the application
@@ -240,6 +241,7 @@ class Link:
         if not flags & RST:
             talk.nxt = max(talk.nxt, seg.end) if not flags & SYN else seg.end
         seg.at = self.clock.time()
+        self.fin_waits = bool(flags & FIN)
         self.log.append(f"peer  {seg}")
         self.inject(codec.build(seg, codec.address(self.theirs), codec.address(self.ours)))
         return seg
@@ -272,13 +274,15 @@ class Link:
         """The stack's next segment, which must be like this; it carries no data unless `data` or `size` says so.
 
         `after`: nothing comes before so many seconds have passed.  `window`: its window in bytes.  PSH is
-        compared only when it is asked for.
+        compared only when it is asked for.  The ACK of a FIN, behind text, may wait as long as a delayed one does.
         """
         if after is not None:
             self.advance(after - 0.001)
             self.expect_silence()
             self.advance(0.001)
         self._collect()
+        if not self.queue and self.fin_waits:
+            self.advance(0.04)
         assert self.queue, self._story("the stack sent nothing")
         got = self.queue.popleft()
         self._note(got)

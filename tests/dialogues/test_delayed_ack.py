@@ -61,10 +61,43 @@ def test_text_carries_the_ack(link):
     link.expect_silence(0.1)
 
 
-def test_fin_is_acknowledged_at_once(link):
+def test_ack_of_a_fin_waits_for_an_answer(link):
+    """As on Linux: our own FIN, or the last words, as a rule come at once and carry it."""
     link.established()
     link.peer_sends(FIN | ACK, data=b"x")
-    link.expect(ACK, ack=103)
+    link.expect(ACK, ack=103, after=0.04)
+
+
+def test_our_fin_carries_the_ack_of_the_peers(link):
+    conn = link.established()
+    link.peer_sends(FIN | ACK, data=b"x")
+    assert conn.recv(10) == b"x"
+    conn.close()
+    link.expect(FIN | ACK, seq=1, ack=103)
+    link.expect_silence(0.1)
+
+
+def test_ack_of_a_fin_behind_a_full_segment_goes_at_once(link):
+    link.established()
+    link.peer_sends(FIN | ACK, data=bytes(1460))
+    link.expect(ACK, ack=101 + 1461)
+
+
+def test_first_fin_is_acknowledged_at_once(link):
+    """No text has come: there is no pace of the peer's that the delay could follow."""
+    link.established(quick=True)
+    link.peer_sends(FIN | ACK)
+    link.expect(ACK, ack=102)
+    link.expect_silence(0.1)
+
+
+def test_fin_ends_the_duplicate_reports(link):
+    """As Linux (tcp_sack_reset): behind a FIN nothing that a SACK option could tell matters any more."""
+    link.established(sack_ok=True)
+    link.peer_sends(ACK, data=bytes(100))
+    link.expect(ACK, ack=201, after=0.04)
+    link.peer_sends(FIN | ACK, seq=101, data=bytes(100))
+    link.expect(ACK, ack=202, sack=[])
 
 
 def test_out_of_order_is_acknowledged_at_once(each_link):

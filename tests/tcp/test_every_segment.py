@@ -265,7 +265,7 @@ TABLE = (
          "called, its TCP SHOULD send a RST to show that data was lost", to="CLOSED"),
     Row("seventh", "ESTABLISHED FIN_WAIT_1 FIN_WAIT_2", lambda s: s.text > 0 and s.start == 0, LATER, app="text",
         why="deliver segment data to user RECEIVE buffers; send an acknowledgment (3.8.6.3: delayed)"),
-    Row("seventh", "ESTABLISHED FIN_WAIT_1 FIN_WAIT_2", lambda s: s.text > 0 and s.start == 0 and
+    Row("seventh", "ESTABLISHED FIN_WAIT_1 FIN_WAIT_2", lambda s: s.text > 0 and s.start == 0 and not s.has(FIN) and
         s.scene.name in HANDSHAKE.split(), AN_ACK, why="the first text of a connection is acknowledged at once, as on "
         "Linux: the peer is in slow start (quickack.py)"),
     Row("seventh", "ESTABLISHED FIN_WAIT_1 FIN_WAIT_2", lambda s: s.text > 0 and s.start < 0, AN_ACK,
@@ -278,7 +278,11 @@ TABLE = (
     # eighth, check the FIN bit
     Row("eighth", "ESTABLISHED FIN_WAIT_1 FIN_WAIT_2 ORPHAN_1 ORPHAN_2", lambda s: s.has(FIN) and s.fits and
         s.start > 0, AN_ACK, why="Segments with higher beginning sequence numbers SHOULD be held (SHLD-31)"),
-    Row("eighth", "ESTABLISHED FIN_WAIT_1 FIN_WAIT_2 ORPHAN_1 ORPHAN_2", lambda s: s.has(FIN) and s.start <= 0, AN_ACK,
+    Row("eighth", "ESTABLISHED", lambda s: s.has(FIN) and s.start <= 0, LATER, app="end", why="... and send "
+        "an ACK: as on Linux with what the application answers, or after the delay (quickack.py)"),
+    Row("eighth", "ESTABLISHED", lambda s: s.has(FIN) and s.start <= 0 and s.text == 0 and
+        s.scene.name in HANDSHAKE.split(), AN_ACK, why="no text has come that the delay could be taken from"),
+    Row("eighth", "FIN_WAIT_1 FIN_WAIT_2 ORPHAN_1 ORPHAN_2", lambda s: s.has(FIN) and s.start <= 0, AN_ACK,
         app="end", why="signal the user \"connection closing\", ... advance RCV.NXT over the FIN, and send an ACK"),
     Row("eighth", "TIME_WAIT", lambda s: s.has(FIN) and s.fits, AN_ACK, restart=True, why="Restart the 2 MSL timeout."),
     Row("eighth", ENDED, lambda s: s.has(FIN), AN_ACK, why="Remain in the ... state."),
