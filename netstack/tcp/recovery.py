@@ -100,7 +100,7 @@ def _set_window(tcp: Tcp, t: Tcb, began: int, new_loss: bool, now: int) -> None:
         count = prr.allowance(t.prr, delivered, c.pipe, c.ssthresh, c.mss, a.advanced == 1 and not new_loss,
                               t.recovery.first == 1)
         c.cwnd = max(c.pipe + count, c.mss)
-    elif (a.advanced and began < Ca.CWR) or (a.delivered > 0 and c.ca_state == Ca.LOSS):
+    elif (a.advanced and (began < Ca.CWR or began == Ca.LOSS)) or (a.delivered > 0 and c.ca_state == Ca.LOSS):
         congestion.on_ack(how, c, now)
 
 
