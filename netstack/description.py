@@ -31,7 +31,7 @@ class Description:
     """An open socket."""
 
     __slots__ = ("__weakref__", "engine_end", "family", "handle", "linger", "lock", "protocol", "receive_timeout",
-                 "references", "send_timeout", "stack", "type", "user_end")
+                 "references", "send_timeout", "stack", "tells_rest", "type", "user_end")
 
     def __init__(self, stack: Stack, handle: int, family: int, type: int, protocol: int) -> None:
         self.stack = stack
@@ -43,6 +43,7 @@ class Description:
         self.linger = -1            # SO_LINGER in seconds, -1: off
         self.receive_timeout = 0    # SO_RCVTIMEO, ns; 0: none
         self.send_timeout = 0       # SO_SNDTIMEO
+        self.tells_rest = False     # TCP_INQ
         self.engine_end = -1        # descriptors of the pair behind fileno()
         self.user_end = -1
         self.lock = threading.Lock()

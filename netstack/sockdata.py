@@ -13,12 +13,15 @@ from typing import Any
 
 from . import entry, names
 from .buffers import BYTES, locate, locate_writable, new_bytes
-from .endpoint import POLLIN, POLLOUT, Kind
+from .endpoint import POLLIN, POLLOUT, POLLRDHUP, Kind
 from .sockbase import MSG_DONTWAIT, NEVER, Base, c_int
 
 MSG_PEEK = int(real.MSG_PEEK)
 MSG_WAITALL = int(real.MSG_WAITALL)
 MSG_TRUNC = int(real.MSG_TRUNC)
+MSG_CTRUNC = int(real.MSG_CTRUNC)
+IPPROTO_TCP = int(real.IPPROTO_TCP)
+TCP_CM_INQ = 36
 MSG_FASTOPEN = entry.MSG_FASTOPEN
 SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
@@ -26,6 +29,7 @@ DATAGRAM = 65536            # more than any datagram
 PIECE = 1 << 18             # bytes that `sendfile` reads at a time
 
 _eight = struct.Struct("8q").unpack
+_int = struct.Struct("i")
 
 # Global names are quicker than attributes of a module.
 _send = entry.send
@@ -292,15 +296,19 @@ class Transfer(Base):
         return got, names.unparse(self._af, hi, lo, port, scope), length > room
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
-        """(data, [], flags, sender): there is no ancillary data yet."""
+        """(data, ancillary data, flags, sender).
+
+        The only ancillary data is TCP_CM_INQ, for a socket with TCP_INQ: an int, how many bytes are left to read, or
+        1 when the peer's FIN is next.
+        """
         bufsize = to_int(bufsize)
         if bufsize < 0:
             raise ValueError("negative buffer size in recvmsg()")
         if to_int(ancbufsize) < 0:
             raise ValueError("invalid ancillary data buffer length")
         buffer = bytearray(min(bufsize, DATAGRAM) if self._kind is not _TCP else bufsize)
-        got, _, answer, sender = self.recvmsg_into([buffer], ancbufsize, flags)
-        return bytes(buffer[:got]), [], answer, sender
+        got, ancillary, answer, sender = self.recvmsg_into([buffer], ancbufsize, flags)
+        return bytes(buffer[:got]), ancillary, answer, sender
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> tuple[int, list[Any], int, Any]:
         """As `recvmsg`, scattered over buffers."""
@@ -312,8 +320,13 @@ class Transfer(Base):
         one = bytearray(sum(v.nbytes for v in views)) if len(views) != 1 else views[0]
         answer = 0
         sender = None
+        ancillary: list[Any] = []
         if self._kind is _TCP:
             got = self.recv_into(one, 0, flags)
+            if self._description.tells_rest and ancbufsize < real.CMSG_LEN(_int.size):
+                answer = MSG_CTRUNC
+            elif self._description.tells_rest:
+                ancillary.append((IPPROTO_TCP, TCP_CM_INQ, _int.pack(self._rest())))
         else:
             _keep, address, room = locate_writable(one, "recvmsg_into")
             got, sender, cut = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
@@ -324,7 +337,14 @@ class Transfer(Base):
                 piece = memoryview(one)[start:min(start + view.nbytes, got)]
                 view[:len(piece)] = piece
                 start += view.nbytes
-        return got, [], answer, sender
+        return got, ancillary, answer, sender
+
+    def _rest(self) -> int:
+        """Bytes left to be read; behind them a FIN counts as one, for reading goes on (Linux: tcp_inq_hint)."""
+        rest = _available(self._world, self._handle)
+        if rest <= 0:
+            return 1 if entry.poll(self._world, self._handle) & POLLRDHUP else 0
+        return int(rest)
 
     # How much, and where
 

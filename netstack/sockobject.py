@@ -100,6 +100,7 @@ class socket(Transfer):
         description.linger = mine.linger
         description.receive_timeout = mine.receive_timeout
         description.send_timeout = mine.send_timeout
+        description.tells_rest = mine.tells_rest
         conn: socket = object.__new__(socket)
         conn._adopt(description)
         out = bytes(32)

@@ -40,6 +40,7 @@ TCP_NOTSENT_LOWAT = 25
 TCP_FASTOPEN = 23
 TCP_FASTOPEN_CONNECT = 30
 TCP_FASTOPEN_NO_COOKIE = 34
+TCP_INQ = 36
 IPV6_MTU_DISCOVER = 23
 
 
@@ -51,6 +52,7 @@ class Form(Enum):
     SIZE = "bytes; twice the number that was set is read (socket(7)), kept by the engine"
     LINGER = "struct linger: on or off, seconds"
     TIMEVAL = "struct timeval; kept here, for calls that block"
+    SWITCH = "0 or 1; kept here, for calls that receive"
     DEVICE = "the name of an interface"
     ALGORITHM = "the name of a congestion control"
     STRUCT = "a struct that describes the connection"
@@ -119,6 +121,7 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                             "the SYN, if there is a cookie", kinds=_TCP),
     (_STREAM, TCP_FASTOPEN_NO_COOKIE): Option(Form.INT, "1: Fast Open without cookies, where the network is trusted",
                                               kinds=_TCP),
+    (_STREAM, TCP_INQ): Option(Form.SWITCH, "recvmsg tells what is left to read (TCP_CM_INQ)", kinds=_TCP),
     (_STREAM, TCP_CONGESTION): Option(Form.ALGORITHM, "congestion control: cubic, reno or bbr", kinds=_TCP),
     (_STREAM, TCP_INFO): Option(Form.STRUCT, "struct tcp_info: what the connection is doing", writable=False,
                                 kinds=_TCP),
@@ -174,6 +177,11 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         sock._description.linger = seconds if on else -1
     elif option.form is Form.TIMEVAL:
         _set_timeout(sock, name, value)
+    elif option.form is Form.SWITCH:
+        number = _number(value, option.narrow)
+        if number not in (0, 1):
+            raise _invalid()
+        sock._description.tells_rest = number == 1
     elif option.form is Form.DEVICE:
         _engine_set(sock, _SOCKET, SO_BINDTOIFINDEX, _interface(sock, value))
     elif option.form is Form.ALGORITHM:
@@ -271,6 +279,8 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         value = int(sock.family)
     elif form is Form.PROTOCOL:
         value = sock._protocol
+    elif form is Form.SWITCH:
+        value = int(sock._description.tells_rest)
     else:
         value = (_engine_get(sock, level, name) + (1 << 31) & 0xFFFF_FFFF) - (1 << 31)      # an int of C
     return value if buflen == 0 else _int.pack(value)[:buflen]

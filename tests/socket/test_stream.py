@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import random
+import struct
 import threading
 
 import pytest
@@ -201,6 +202,22 @@ def test_v4_mapped_connect(stack):
         client.connect(("::ffff:127.0.0.1", server.getsockname()[1]))
         assert client.getpeername()[0] == "::ffff:127.0.0.1"
         assert client.getsockname()[0] == "::ffff:127.0.0.1"
+
+
+def test_tcp_inq_tells_what_is_left(connected, stack):
+    client, conn = connected()
+    conn.setsockopt(ns.IPPROTO_TCP, ns.TCP_INQ, 1)
+    assert conn.getsockopt(ns.IPPROTO_TCP, ns.TCP_INQ) == 1
+    client.send(b"0123456789")
+    left = [(ns.IPPROTO_TCP, ns.TCP_INQ, struct.pack("i", 6))]
+    assert conn.recvmsg(4, 64) == (b"0123", left, 0, None)
+    assert conn.recvmsg(2, 4) == (b"45", [], ns.MSG_CTRUNC, None)
+    client.shutdown(ns.SHUT_WR)
+    stack.wait_for(lambda: conn.info()["state"] == 8)
+    assert conn.recvmsg(4, 64)[1] == [(ns.IPPROTO_TCP, ns.TCP_INQ, struct.pack("i", 1))]
+    with pytest.raises(OSError) as caught:
+        conn.setsockopt(ns.IPPROTO_TCP, ns.TCP_INQ, 2)
+    assert caught.value.errno == errno.EINVAL
 
 
 def test_sendmsg_and_recvmsg(connected):

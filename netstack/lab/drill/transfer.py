@@ -17,6 +17,7 @@ MSG_PEEK, MSG_DONTWAIT, MSG_WAITALL, MSG_FASTOPEN = 2, 0x40, 0x100, 0x2000_0000
 PERIOD = 251
 PERIODS = bytes(range(PERIOD))
 MOST = 1 << 28                  # bytes of one call
+ANCILLARY = 256                 # bytes of ancillary data
 TIMES = (int(getattr(real, "SO_RCVTIMEO", 20)), int(getattr(real, "SO_SNDTIMEO", 21)))
 
 
@@ -56,11 +57,30 @@ class Transfer(Arguments):
         return self._receive(call, 0, self._iovec(self.argument(call, 1)))
 
     def do_recvmsg(self, call: Call) -> Attempt:
-        """recvmsg(2), without ancillary data"""
-        count = self._message(self.argument(call, 1))
-        return self._receive(call, self.integer(self.argument(call, 2)), count)
+        """recvmsg(2); of ancillary data ints, such as TCP_CM_INQ"""
+        node = self.argument(call, 1)
+        count = self._message(node)
+        return self._receive(call, self.integer(self.argument(call, 2)), count, self._control(node))
 
-    def _receive(self, call: Call, flags: int, count: int | None = None) -> Attempt:
+    def _control(self, node: Node) -> list[tuple[int, int, int]] | None:
+        """msg_control=[{cmsg_level=..., cmsg_type=..., cmsg_data=...}, ...]; None: not there, and not compared."""
+        control = node.fields().get("msg_control") if isinstance(node, Braces) else None
+        if control is None:
+            return None
+        found = []
+        for item in control.value.items if isinstance(control.value, Several) else (control.value,):
+            fields = item.fields() if isinstance(item, Braces) else {}
+            values = [fields[name].value for name in ("cmsg_level", "cmsg_type", "cmsg_data") if name in fields]
+            if len(values) != 3:
+                raise ScriptError(item.at, "expected {cmsg_level=..., cmsg_type=..., cmsg_data=...}")
+            if isinstance(values[2], Braces):
+                raise Unsupported(values[2].at, "ancillary data that is a structure")
+            level, kind, data = (self.integer(v) for v in values)
+            found.append((level, kind, data))
+        return found
+
+    def _receive(self, call: Call, flags: int, count: int | None = None,
+                 control: list[tuple[int, int, int]] | None = None) -> Attempt:
         if count is None:
             count = self.count(call)
         if flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | SYMBOLS["MSG_TRUNC"] | SYMBOLS["MSG_NOSIGNAL"]):
@@ -72,7 +92,8 @@ class Transfer(Arguments):
             nonlocal got
             limit = self.limit(o, TIMES[0], started)
             try:
-                piece = o.sock.recv(count - len(got), flags & ~(MSG_WAITALL | MSG_DONTWAIT))
+                piece, ancillary, _, _ = o.sock.recvmsg(count - len(got), ANCILLARY,
+                                                        flags & ~(MSG_WAITALL | MSG_DONTWAIT))
             except BlockingIOError:
                 if flags & MSG_DONTWAIT or (limit and self.runner.now >= started + limit):
                     return Answer(-1, errno.EAGAIN) if not got else Answer(len(got))
@@ -81,6 +102,9 @@ class Transfer(Arguments):
             if flags & MSG_WAITALL and o.blocks and piece and len(got) < count:
                 return None
             problems = _compare(node, got)
+            told = [(level, kind, *struct.unpack("i", data)) for level, kind, data in ancillary]
+            if control is not None and told != control:
+                problems.append(f"the ancillary data (level, type, value) is {told}, not {control}")
             if o.talk is not None and o.sock.type == real.SOCK_STREAM:
                 if got != pattern(o.read, len(got)):
                     problems.append("the bytes are not those that the peer sent there")
@@ -118,7 +142,10 @@ class Transfer(Arguments):
 
     def do_sendmsg(self, call: Call) -> Attempt:
         """sendmsg(2), without ancillary data"""
-        count = self._message(self.argument(call, 1))
+        node = self.argument(call, 1)
+        count = self._message(node)
+        if self._control(node):
+            raise Unsupported(node.at, "ancillary data to be sent")
         return self._send(call, self.integer(self.argument(call, 2)), count)
 
     def _send(self, call: Call, flags: int, count: int | None = None, where: Any = None) -> Attempt:
@@ -185,9 +212,6 @@ class Transfer(Arguments):
     def _message(self, node: Node) -> int:
         if not isinstance(node, Braces) or "msg_iov" not in node.fields():
             raise ScriptError(node.at, "expected {msg_name(...)=..., msg_iov(1)=[{..., BYTES}], msg_flags=0}")
-        control = node.fields().get("msg_control")
-        if control is not None and not (isinstance(control.value, Several) and not control.value.items):
-            raise Unsupported(control.at, "ancillary data")
         return self._iovec(node.fields()["msg_iov"].value)
 
 
