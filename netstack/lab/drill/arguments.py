@@ -45,6 +45,17 @@ Attempt = Callable[[], "Answer | None"]       # None: it would block
 
 
 @dataclass
+class Interest:
+    """What an epoll instance has been told about a descriptor."""
+
+    events: int
+    data: Node                                  # as the script has written it, to be compared
+    seen: int = 0                               # what was ready when it was looked at last
+    held: int = 0                               # bytes that could be read then
+    woken: bool = True                          # something has become ready since it was reported (EPOLLET)
+
+
+@dataclass
 class Open:
     """What a script's descriptor stands for."""
 
@@ -52,7 +63,7 @@ class Open:
     blocks: bool = True
     talk: Talk | None = None
     remote: Any = None                          # where a UDP socket sends
-    interests: dict[int, tuple[int, Node, str]] = field(default_factory=dict)       # of an epoll instance
+    interests: dict[int, Interest] = field(default_factory=dict)                    # of an epoll instance
     written: int = 0
     read: int = 0
     patterned: bool = True                      # all that was written is `pattern`

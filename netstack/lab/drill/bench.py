@@ -9,6 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ...clock import NEVER, VirtualClock
 from ...drivers import Wire
@@ -46,6 +47,7 @@ class Bench:
         self.say = say
         self.story: list[str] = []
         self.notes: list[str] = []
+        self.variables: dict[str, Any] = {}     # of the script's Python
         self.family = int(real.AF_INET if options.ip_version == "ipv4" else real.AF_INET6)
         mapped = "::ffff:" if options.ip_version == "ipv4-mapped-ipv6" else ""
         self.bind_host, self.connect_host = mapped + options.local_ip, mapped + options.remote_ip
@@ -155,6 +157,7 @@ class Bench:
                 self.talk_of(seen.sport, seen.dport).learn(seen)
             self.queue.append(seen)
             self.tell(self.describe(seen), seen.at)
+        self.calls.observe()
 
     def _answer_arp(self, packet: bytes) -> None:
         asked = packet[24:28]

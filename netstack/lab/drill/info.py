@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import traceback
+from typing import Any
 
 from ... import tcpinfo
 from .script import Code, Mismatch, ScriptError, Unsupported
@@ -31,20 +32,26 @@ def unpack(raw: bytes) -> dict[str, int]:
     return found
 
 
-def run(code: Code, path: str, raw: bytes) -> None:
-    """Run a script's Python.  An assertion that does not hold is a Mismatch."""
+def run(code: Code, path: str, raw: bytes, scope: dict[str, Any]) -> None:
+    """Run a script's Python.  An assertion that does not hold is a Mismatch.
+
+    `scope`: the variables that it has set so far, and sets.
+    """
     try:
         tree = ast.parse(code.text, path)
     except SyntaxError as error:
         raise ScriptError(code.at, f"the Python in %{{ }}%: {error.msg}") from None
     ast.increment_lineno(tree, code.at.line - 1)
-    names = {**CONSTANTS, **unpack(raw)}
+    fields = unpack(raw)
+    names = {**CONSTANTS, **scope, **fields}
     used = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id.startswith("tcpi_")})
     for name in used:
         if name not in names:
             raise Unsupported(code.at, f"{name}: the stack's TCP_INFO has no such field")
     try:
-        exec(compile(tree, path, "exec"), dict(names))
+        variables = dict(names)
+        exec(compile(tree, path, "exec"), variables)
+        scope.update((name, value) for name, value in variables.items() if name not in fields)
     except Exception as error:
         frames = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path and f.lineno]
         lines = code.text.splitlines()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 
+from ... import entry
 from ...endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP
-from .arguments import Answer, Arguments, Attempt, Open
-from .script import Braces, Call, Dots, Node, ScriptError, Several, Unsupported
+from .arguments import Answer, Arguments, Attempt, Interest, Open
+from .script import Braces, Call, Dots, Node, ScriptError, Several
 from .symbols import SYMBOLS
 
 EPOLLET, EPOLLONESHOT = 1 << 31, 1 << 30
@@ -64,14 +65,12 @@ class Readiness(Arguments):
         return self.do_epoll_create(call)
 
     def do_epoll_ctl(self, call: Call) -> Attempt:
-        """epoll_ctl(2), level-triggered"""
+        """epoll_ctl(2)"""
         number, what, fd = (self.integer(self.argument(call, i)) for i in (0, 1, 2))
         node = self.argument(call, 3)
         fields = node.fields() if isinstance(node, Braces) else {}
         events = self.integer(fields["events"].value) if "events" in fields else 0
-        if events & (EPOLLET | EPOLLONESHOT):
-            raise Unsupported(node.at, "EPOLLET and EPOLLONESHOT")
-        data = next((f for name, f in fields.items() if name in ("fd", "ptr", "u32", "u64")), None)
+        data = next((f.value for name, f in fields.items() if name in ("fd", "ptr", "u32", "u64")), node)
 
         def attempt() -> Answer:
             o = self.open.get(number)
@@ -84,7 +83,7 @@ class Readiness(Arguments):
             if what == SYMBOLS["EPOLL_CTL_DEL"]:
                 del o.interests[fd]
             else:
-                o.interests[fd] = (events, data.value if data else node, data.name if data else "")
+                o.interests[fd] = Interest(events, data)
             return Answer(0)
         return attempt
 
@@ -101,17 +100,38 @@ class Readiness(Arguments):
             if o is None:
                 return Answer(-1, errno.EBADF)
             found = []
-            for fd, (events, _, _) in o.interests.items():
-                other = self.open.get(fd)
-                if other is not None and other.sock is not None:
-                    got = self._extended(self.readiness(other)) & (events | POLLERR | POLLHUP)
-                    if got:
-                        found.append((fd, got))
-            found = found[:most]
+            self.observe()
+            for fd, interest in o.interests.items():
+                got = self._ready(fd, interest)
+                if got and (interest.woken or not interest.events & EPOLLET):
+                    found.append((fd, got))
+            del found[most:]
+            for fd, _ in found:
+                o.interests[fd].woken = False
+                if o.interests[fd].events & EPOLLONESHOT:
+                    o.interests[fd].events = 0          # until EPOLL_CTL_MOD
             if found or timeout == 0 or (deadline and self.runner.now >= deadline):
                 return Answer(len(found), 0, self._events(wanted, found, o))
             return None
         return attempt
+
+    def _ready(self, fd: int, interest: Interest) -> int:
+        """Which of the events that are asked for hold now."""
+        o = self.open.get(fd)
+        if o is None or o.sock is None or not interest.events & ~(EPOLLET | EPOLLONESHOT):
+            return 0
+        return self._extended(self.readiness(o)) & (interest.events | POLLERR | POLLHUP)
+
+    def observe(self) -> None:
+        """Something may have happened: what has become ready, or has more to read, is news for EPOLLET."""
+        for instance in self.open.values():
+            for fd, interest in instance.interests.items():
+                o = self.open.get(fd)
+                ready = self._ready(fd, interest)
+                held = entry.available(o.sock._world, o.sock._handle) if o is not None and o.sock is not None else 0
+                if ready & ~interest.seen or (ready & POLLIN and held > interest.held):
+                    interest.woken = True
+                interest.seen, interest.held = ready, held
 
     def _events(self, wanted: tuple[Node, ...], found: list[tuple[int, int]], o: Open) -> list[str]:
         problems = []
@@ -123,7 +143,7 @@ class Readiness(Arguments):
                     problems.append(f"events is {poll_names(got)}, not {poll_names(events)}")
             for name in ("fd", "ptr", "u32", "u64"):
                 if name in fields:
-                    said, kept = fields[name].value, o.interests[fd][1]
+                    said, kept = fields[name].value, o.interests[fd].data
                     if not isinstance(said, Dots) and not isinstance(kept, Braces) and (
                             self.integer(said) != self.integer(kept)):
                         problems.append(f"{name} is {self.integer(kept)}, not {self.integer(said)}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...tcpinfo import TCP_INFO
-from . import commands, info
+from . import commands, info, proc
 from .bench import Pending, seconds
 from .configure import VERSIONS, Options, configure
 from .expect import Expect
@@ -145,7 +145,11 @@ class Runner(Peer, Expect):
     # ---- commands and code
 
     def command(self, command: Command) -> None:
-        """A command that sets sysctls."""
+        """A command that sets sysctls, or one that looks for connections."""
+        if proc.is_search(command):
+            if not proc.search(command, self.stack):
+                raise Mismatch(command.at, f"the command {command.text!r} finds nothing")
+            return
         for at, key, value, named in commands.assignments(command):
             why = commands.apply(self.stack.settings, key, value)
             if why is not None and named:
@@ -158,7 +162,7 @@ class Runner(Peer, Expect):
             raw = sock.getsockopt(int(real.IPPROTO_TCP), TCP_INFO, info.LENGTH)
         except OSError:
             raise Unsupported(code.at, "TCP_INFO: this stack does not have it") from None
-        info.run(code, self.path, bytes(raw))
+        info.run(code, self.path, bytes(raw), self.variables)
 
     def _current(self, code: Code) -> Any:
         streams = [o for o in self.calls.open.values()

@@ -268,7 +268,7 @@ def test_tcp_info_by_name():
 def code(text):
     """Run Python on a TCP_INFO whose congestion window is 18."""
     raw = bytes(8) + b"".join(i.to_bytes(4, "little") for i in range(24))
-    info.run(Code(At(5, 1), text), "x.pkt", raw)
+    info.run(Code(At(5, 1), text), "x.pkt", raw, {})
 
 
 def test_assertions():
