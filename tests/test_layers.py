@@ -39,6 +39,7 @@ MECHANISMS = {
     "defer",
     "dsack",
     "ecn",
+    "eor",
     "hystart",
     "isn",
     "mtu_probe",

@@ -13,6 +13,7 @@ from . import (
     acked,
     congestion,
     ecn,
+    eor,
     mtu_probe,
     path,
     rack,
@@ -77,6 +78,23 @@ def _take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         mark_due(tcp, t)
     elif t.tlp.active:
         tlp.on_ack(t.tlp, seg.ack, una, False, _is_plain_echo(t, seg, una))
+
+
+@compiled
+def take_old(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
+    """SEG.ACK < SND.UNA: a later ACK has overtaken it.  As on Linux, what its blocks say still counts, nothing else."""
+    if seg.sack_count == 0 or t.sack_ok == 0 or t.queue.head == 0:
+        return
+    a = tcp.acked
+    acked.begin(a, t.recovery.high if t.cc.ca_state != Ca.OPEN else t.snd_nxt,
+                seg.tsecr if t.ts.ok and seg.has_ts and seg.tsecr != 0 else -1)
+    rate.begin(t.cc.sample)
+    _take_blocks(tcp, t, seg, now)
+    if a.sacked or a.dsack:
+        rate.finish(t.rate, t.cc.sample, t.rto.min_rtt)
+        _measure(t, a, now)
+        recovery.on_ack(tcp, t, now)
+        mark_due(tcp, t)
 
 
 @compiled
@@ -182,6 +200,7 @@ def _new_data(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         t.snd_up = seg.ack
     if data > 0:
         ring.set_head(t.snd, t.snd.head + data)
+        eor.forget(t.ends, t.snd.head)
         t.stats.bytes_acked += data
         notify(tcp, t)
     if t.mtu.size != 0 and mtu_probe.on_ack(t.mtu, seg.ack, now):

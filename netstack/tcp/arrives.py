@@ -408,6 +408,8 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             return RESET
         if t.state == State.CLOSED:
             return DONE
+    else:
+        ack.take_old(tcp, t, seg, now)
     return _text_and_fin(tcp, t, seg, now)
 
 

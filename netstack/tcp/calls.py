@@ -23,11 +23,26 @@ from ..errors import (
 )
 from ..ip.net import Net
 from ..machine import compiled, ring, store8, table, timers
-from . import demux, fastopen, listen, orphan, path, quickack, receive, rto, seq, space, urgent, usertimeout, window
+from . import (
+    demux,
+    eor,
+    fastopen,
+    listen,
+    orphan,
+    path,
+    quickack,
+    receive,
+    rto,
+    seq,
+    space,
+    urgent,
+    usertimeout,
+    window,
+)
 from .arrives import fin_wait
 from .tcb import State, Tcb, Tcp, arm, disown, enter, fail, get, is_synchronized, mark_due, notify, unlink_port
 
-MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_MORE = 0x1, 0x2, 0x20, 0x8000
+MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_EOR, MSG_MORE = 0x1, 0x2, 0x20, 0x80, 0x8000
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 LINGER = 3                  # of `shutdown`: the application is about to close, and waits (SO_LINGER)
 NEEDS_WORLD = -(1 << 30)    # not an errno
@@ -264,6 +279,8 @@ def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
     ring.place(t.snd, tail, address, count)
     if flags & MSG_OOB:
         t.snd_up = seq.add(t.snd_una, tail + count - ring.head(t.snd))
+    if flags & MSG_EOR and count == n:
+        eor.put(t.ends, tail + count)
     ring.set_tail(t.snd, tail + count)
     return count
 

@@ -19,6 +19,7 @@ from . import (
     accecn,
     cwv,
     ecn,
+    eor,
     fastopen,
     mtu_probe,
     pacing,
@@ -250,21 +251,22 @@ def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, most: int, now: i
     offset = seq.diff(t.snd_nxt, t.snd_una)
     left = held - offset                                # not yet sent; -1 when the FIN is out
     wnd = min(t.snd_wnd - offset, room)                 # U, the usable window
-    n = min(left, wnd, most)
+    record = eor.until(t.ends, t.snd.head + offset)
+    n = min(left, wnd, most, record)
     if n > mss:
         rest = n % mss
-        if rest != 0 and not (n == left and _worth_sending(t, rest, rest, mss)):
+        if rest != 0 and not (n == record and n < left) and not (n == left and _worth_sending(t, rest, rest, mss)):
             n -= rest                                   # it follows by itself, when the rules allow
     fin = t.fin != 0 and left >= 0 and n == left
     if left < 0 or (n <= 0 and not (fin and (wnd > 0 or t.snd_wnd == 0))):
         return -1
-    if n > 0 and not fin and not _worth_sending(t, n, left, mss):
+    if n > 0 and not fin and (n < record or n == left) and not _worth_sending(t, n, left, mss):
         return -1
     if not runs.has_room(tcp.runs, t.queue):
         _wait_for_room(tcp, t, now)
         return -1
     n = max(n, 0)
-    _send_text(tcp, net, t, n, left, fin, mss, True, now)
+    _send_text(tcp, net, t, n, n if n == record else left, fin, mss, True, now)
     return n + (1 if fin else 0)
 
 
@@ -274,6 +276,8 @@ def _send_mtu_probe(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -
     s = tcp.settings
     m = t.mtu
     if t.cc.ca_state != Ca.OPEN or t.queue.sacked != 0 or t.ep.pmtudisc == 0 or receive.sack_len(t, 40) != 0:
+        return 0
+    if t.ends.first != t.ends.last:                             # records keep their segments
         return 0
     if not runs.has_room(tcp.runs, t.queue):
         return 0
@@ -372,7 +376,7 @@ def _send_again(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, room: int, ms
     q = t.queue
     r = runs.get(tcp.runs, index)
     offset = seq.diff(r.left, t.snd_una)
-    n = min(runs.size(r), mss)
+    n = min(runs.size(r), mss, eor.until(t.ends, t.snd.head + offset))
     if n > room or (offset > 0 and offset + n > t.snd_wnd):
         return -1
     if runs.size(r) > n:
@@ -394,7 +398,7 @@ def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, most: int, now
     flags = ACK
     if text < n:
         flags |= FIN
-    if text > 0 and offset + text == held:
+    if text > 0 and (offset + text == held or text == eor.until(t.ends, t.snd.head + offset)):
         flags |= PSH
     idle = recovery.pipe(t) == 0
     runs.set_sent_again(tcp.runs, t.queue, index, now)
@@ -418,7 +422,7 @@ def _send_loss_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     held = ring.used(t.snd)
     mss = segment_size(t)
     offset = seq.diff(t.snd_nxt, t.snd_una)
-    n = min(held - offset, t.snd_wnd - offset, mss)
+    n = min(held - offset, t.snd_wnd - offset, mss, eor.until(t.ends, t.snd.head + offset))
     if n > 0 and runs.has_room(tcp.runs, t.queue) and _worth_sending(t, n, held - offset, mss):
         _send_text(tcp, net, t, n, held - offset, False, mss, False, now)
         t.tlp.is_retrans = 0

@@ -40,6 +40,7 @@ from .defer import Defer
 from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
+from .eor import Ends
 from .fastopen import FastOpen, Remembered
 from .header import Segment
 from .memory import Memory
@@ -229,6 +230,7 @@ class Tcb:
     fast: FastOpen
     reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
+    ends: Ends              # of records that were written with MSG_EOR
     ecn: Ecn
     accecn: AccEcn
 

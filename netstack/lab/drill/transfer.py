@@ -151,7 +151,7 @@ class Transfer(Arguments):
     def _send(self, call: Call, flags: int, count: int | None = None, where: Any = None) -> Attempt:
         if count is None:
             count = self.count(call)
-        if flags & (SYMBOLS["MSG_ZEROCOPY"] | SYMBOLS["MSG_EOR"]):
+        if flags & SYMBOLS["MSG_ZEROCOPY"]:
             raise Unsupported(call.at, f"flags {flags:#x} of {call.name}()")
         done = 0
         started = self.runner.now
