@@ -12,6 +12,8 @@ from typing import Any
 from .script import At, Command, Unsupported
 
 PROC = "/proc/sys/"
+HYSTART = "/sys/module/tcp_cubic/parameters/hystart_detect"
+HYSTART_BITS = {"0": "0", "1": "2", "2": "1", "3": "3"}         # trains and delay have each other's bit here
 DEFAULTS = ("defaults.sh",)                         # published scripts begin with it
 SETTERS = ("set_sysctls.py", "set_sysctl.py")
 RESTORE = re.compile(r"/tmp/sysctl_restore_\S*\.sh$")
@@ -102,6 +104,9 @@ def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
             return
     elif name == "echo" and len(rest) >= 3 and rest[-2] == ">" and rest[-1].startswith(PROC):
         yield at, _dotted(rest[-1]), " ".join(rest[:-2]), True
+        return
+    elif name == "echo" and rest[1:] == [">", HYSTART] and rest[0] in HYSTART_BITS:
+        yield at, "netstack.tcp_hystart", HYSTART_BITS[rest[0]], True
         return
     elif RESTORE.match(words[0]) or words in (["true"], [":"]) or words == ["ip", "tcp_metrics", "flush", "all"]:
         return                                      # each script has a stack of its own: nothing to restore or forget
