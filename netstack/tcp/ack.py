@@ -39,6 +39,9 @@ def take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     """An acceptable ACK in a synchronised state: SND.UNA =< SEG.ACK =< SND.MAX."""
     _take(tcp, t, seg, now)
     _update_window(tcp, t, seg)
+    if t.more:                                          # as on Linux, MSG_MORE holds text until the next ACK at most
+        t.more = 0
+        mark_due(tcp, t)
 
 
 @compiled
@@ -52,6 +55,7 @@ def _take(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     acked.begin(a, t.recovery.high if t.cc.ca_state != Ca.OPEN else t.snd_nxt,
                 seg.tsecr if t.ts.ok and seg.has_ts and seg.tsecr != 0 else -1)
     rate.begin(t.cc.sample)
+    rack.on_ack(t.rack)
     a.duplicate = 1 if _is_duplicate(t, seg) else 0
     if seg.sack_count != 0 and t.sack_ok:
         _take_blocks(tcp, t, seg, now)

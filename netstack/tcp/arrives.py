@@ -192,7 +192,6 @@ def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
                 _owe_ack(tcp, t)
             receive.note_old(tcp, t, seg)                               # (RFC 2883 4.3)
             return Drop.TCP_PAWS
-        timestamps.on_segment(t.ts, seg.seq, seg.tsval, now)            # (RFC 7323 4.3 step 2)
     if seg.flags & RST:                                                 # second, check the RST bit
         return _reset(tcp, t, seg, now)
     if seg.flags & SYN:                                                 # fourth, check the SYN bit
@@ -373,6 +372,7 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     if t.state == State.SYN_RECEIVED:
         if not (seq.gt(seg.ack, t.iss) and seq.leq(seg.ack, t.snd_max)):
             return RESET
+        _note_timestamp(t, seg, now)
         early = t.fast.pending == 1
         bare = seg.data_len == 0 and not seg.flags & FIN
         if t.parent != 0 and not early and defer.drops(t.defer, t.retransmits, bare):
@@ -401,16 +401,25 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         # disagree would answer each other for ever
         _challenge(tcp, t, now)
         return Drop.TCP_BAD_ACK
-    elif seq.geq(seg.ack, t.snd_una):
-        ack.take(tcp, t, seg, now)
-        _expand(tcp, t)
-        if _our_fin_acknowledged(tcp, t, now):
-            return RESET
-        if t.state == State.CLOSED:
-            return DONE
     else:
-        ack.take_old(tcp, t, seg, now)
+        _note_timestamp(t, seg, now)
+        if seq.geq(seg.ack, t.snd_una):
+            ack.take(tcp, t, seg, now)
+            _expand(tcp, t)
+            if _our_fin_acknowledged(tcp, t, now):
+                return RESET
+            if t.state == State.CLOSED:
+                return DONE
+        else:
+            ack.take_old(tcp, t, seg, now)
     return _text_and_fin(tcp, t, seg, now)
+
+
+@compiled
+def _note_timestamp(t: Tcb, seg: Segment, now: int) -> None:
+    """TS.Recent (RFC 7323 4.3 step 2); not of a segment whose ACK cannot be true, as on Linux: it is not the peer's."""
+    if t.ts.ok and seg.has_ts:
+        timestamps.on_segment(t.ts, seg.seq, seg.tsval, now)
 
 
 @compiled
@@ -519,9 +528,7 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             t.rst_due = 1
             fail(tcp, t, ECONNRESET)
             return Drop.TCP_AFTER_CLOSE
-        elif t.read_closed:
-            _discard(tcp, t, seg)
-        else:
+        else:                                           # also after shutdown(SHUT_RD), as on Linux
             position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
             if urgent.on_text(t.urgent, position, seg.data_len, seg.data):
                 t.ep.looked = 0
@@ -563,14 +570,6 @@ def _trim(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
         seg.data_len = max(seg.data_len - beyond, 0)
         fin = False
     return fin
-
-
-@compiled
-def _discard(tcp: Tcp, t: Tcb, seg: Segment) -> None:
-    """After shutdown(SHUT_RD): in order, acknowledged and thrown away, as Linux does."""
-    if seg.seq == t.rcv_nxt:
-        t.rcv_nxt = receive.advance(t, seq.add(t.rcv_nxt, seg.data_len))
-    _owe_ack(tcp, t)
 
 
 @compiled

@@ -468,7 +468,7 @@ def close(tcp: Tcp, t: Tcb, now: int) -> None:
 
 @compiled
 def _has_unread(t: Tcb) -> bool:
-    return ring.used(t.rcv) > 0 and not t.read_closed
+    return ring.used(t.rcv) > 0
 
 
 @compiled

@@ -64,10 +64,13 @@ class Congestion:
     min_rtt: i64        # smallest of late; 0 before the first
     next: i64           # sequence number SND.NXT, and SND.UNA: what is sent after now ends a round
     una: i64
+    most_out: i64       # cwv.py: the most that was outstanding in the last round
+    round_end: i64      # cwv.py: SND.NXT then
     sample: Sample      # delivery rate that this ACK gives
     algorithm: u8       # index in Tcp.algorithms
     ca_state: u8        # Ca
-    limited: u8         # 1: cwnd, not the peer or the application, held us back
+    limited: u8         # 1: the application uses cwnd, so it may grow (cwv.py)
+    filled: u8          # cwv.py: cwnd was full in the last round
     cause: u8           # Cause
     undone: u8
     abe: u8             # setting: RFC 8511

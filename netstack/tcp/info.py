@@ -6,8 +6,8 @@ are bytes divided by the segment size, rounded up, run by run.  A time is in
 microseconds, except the `last_...` ones: milliseconds since then.
 
 Differs: `segs_out` counts a listener's SYN-ACK, `bytes_acked` counts text only (Linux
-adds a SYN and a FIN), `busy_time` includes neither time after CLOSE's last ACK; `reordering` stays
-at 3, since RACK measures reordering as time (RFC 8985).
+adds a SYN and a FIN), `busy_time` includes neither time after CLOSE's last ACK; `reordering` is told
+only: RACK measures reordering as time (RFC 8985).
 """
 from __future__ import annotations
 
@@ -111,6 +111,8 @@ class BbrInfo:
     cwnd_gain: u32
 
 
+MAX_REORDERING = 300        # Linux: tcp_max_reordering
+
 SIZE = sizeof(Info)
 BBR_SIZE = sizeof(BbrInfo)
 
@@ -123,7 +125,7 @@ def fill(tcp: Tcp, t: Tcb, address: int, now: int) -> None:
     i.state = t.state
     i.pacing_rate = t.cc.pacing_rate if t.cc.pacing_rate != 0 else UNLIMITED_RATE
     i.max_pacing_rate = t.pacing.most if t.pacing.most != 0 else UNLIMITED_RATE
-    i.reordering = rack.DUPTHRESH
+    i.reordering = min(max(stats.segments(t.rack.distance, t.cc.mss), rack.DUPTHRESH), MAX_REORDERING)
     if t.state == State.LISTEN:
         i.unacked = t.accept_count
         i.sacked = t.backlog

@@ -231,9 +231,9 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
         if pace != 0:
             pacing.on_sent(t.pacing, n, pace, t.rto.srtt, now)
     else:
-        _after_sending(tcp, t, held, mss, now)
+        _after_sending(tcp, t, held, sent, mss, now)
         return 1
-    _after_sending(tcp, t, held, mss, now)
+    _after_sending(tcp, t, held, sent, mss, now)
     return 0
 
 
@@ -440,14 +440,14 @@ def _send_loss_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
 
 
 @compiled
-def _after_sending(tcp: Tcp, t: Tcb, held: int, mss: int, now: int) -> None:
+def _after_sending(tcp: Tcp, t: Tcb, held: int, sent: int, mss: int, now: int) -> None:
     """Note what held us back: the congestion window (it may grow), or the peer's (then persist, 3.8.6.1)."""
     offset = seq.diff(t.snd_nxt, t.snd_una)
     left = held - offset
     pipe = recovery.pipe(t)
     cwnd = t.cc.cwnd
-    # RFC 7661: the window is in use when it stops us, or, in slow start, when more than half of it is out
-    t.cc.limited = 1 if (left > 0 and cwnd - pipe < mss) or (cwnd < t.cc.ssthresh and 2 * pipe >= cwnd) else 0
+    if sent > 0 or (left > 0 and cwnd - pipe < mss):
+        cwv.on_sent(t.cc, offset, cwnd - pipe < mss, t.snd_una, t.snd_nxt)
     if t.cc.holds_back or (left <= 0 and pipe + mss <= cwnd and t.queue.waiting == 0):
         rate.on_app_limited(t.rate, pipe)
     usable = t.snd_wnd - offset
@@ -583,15 +583,16 @@ def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n
 def reset(tcp: Tcp, net: Net, seg: Segment, now: int) -> None:
     """The reset that answers a segment without a connection (3.10.7.1)."""
     if seg.flags & ACK:
-        _send_reset(tcp, net, seg, seg.ack, 0, RST, now)
+        _send_reset(tcp, net, seg, seg.ack, 0, RST, HEADER_LEN, now)
     else:
-        _send_reset(tcp, net, seg, 0, seq.add(seg.seq, seg.len), RST | ACK, now)
+        _send_reset(tcp, net, seg, 0, seq.add(seg.seq, seg.len), RST | ACK, HEADER_LEN, now)
 
 
 @compiled
-def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, now: int) -> None:
+def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, length: int, now: int) -> None:
+    """The answer to `seg`; beyond its header, `length` counts options that are there already."""
     head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
-    emit(head, seg.dst_port, seg.src_port, s, a, flags, 0, 0, HEADER_LEN)
+    emit(head, seg.dst_port, seg.src_port, s, a, flags, 0, 0, length)
     p = net.out
     p.src_hi = seg.dst_hi
     p.src_lo = seg.dst_lo
@@ -605,11 +606,11 @@ def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, no
     p.broadcast = 0
     p.confirm = 0
     p.head = head
-    p.head_len = HEADER_LEN
+    p.head_len = length
     p.a_len = 0
     p.b_len = 0
     p.csum_offset = CHECKSUM
-    put16(head + CHECKSUM, checksum.pseudo(p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, PROTOCOL, HEADER_LEN))
+    put16(head + CHECKSUM, checksum.pseudo(p.src_hi, p.src_lo, p.dst_hi, p.dst_lo, PROTOCOL, length))
     tcp.counters.out_rsts += 1
     tcp.counters.out_segs += 1
     ip_output.submit(net, p, now)
@@ -617,7 +618,7 @@ def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, no
 
 @compiled
 def _abort(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
-    """<SEQ=SND.NXT><CTL=RST,ACK> for a connection that is given up (3.10.5)."""
+    """<SEQ=SND.NXT><CTL=RST,ACK> for a connection that is given up (3.10.5); with a timestamp (RFC 7323 3.2: SHOULD)."""
     seg = tcp.seg
     seg.src_hi = t.ep.remote_hi
     seg.src_lo = t.ep.remote_lo
@@ -625,6 +626,10 @@ def _abort(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     seg.dst_lo = t.ep.local_lo
     seg.src_port = t.ep.remote_port
     seg.dst_port = t.ep.local_port
-    _send_reset(tcp, net, seg, bare_seq(t), t.rcv_nxt, RST | ACK, now)
+    length = HEADER_LEN
+    if t.ts.ok:
+        options = addressof(net) + net.scratch + SCRATCH_TRANSPORT + HEADER_LEN
+        length += emit_timestamp(options, timestamps.clock(t.ts, now), t.ts.recent)
+    _send_reset(tcp, net, seg, bare_seq(t), t.rcv_nxt, RST | ACK, length, now)
 
 

@@ -1,8 +1,9 @@
 """Proportional rate reduction: how cwnd goes down during a recovery.
 
-RFC 6937 section 3.1 with the slow start reduction bound: for each byte that
-arrives a proportional part is sent, so that the window ends at ssthresh without
-a pause at the beginning or a burst at the end.
+RFC 9937 section 6.2: for each byte that arrives a proportional part is sent, so
+that the window ends at ssthresh without a pause at the beginning or a burst at
+the end; below ssthresh as much as arrives, and in slow start's manner while
+nothing more is found lost.
 """
 from __future__ import annotations
 
@@ -37,9 +38,9 @@ def allowance(p: Prr, delivered: int, pipe: int, ssthresh: int, mss: int, progre
         count = -(-p.delivered * ssthresh // p.recover_fs) - p.out          # proportional rate reduction,
         count = -(-count // mss) * mss                                      # its CEIL in segments, as Linux
     else:
-        limit = p.delivered - p.out                                         # PRR-CRB
+        limit = max(p.delivered - p.out, delivered)                         # PRR-CRB: what arrives makes room
         if progress:
-            limit = max(limit, delivered) + mss                             # PRR-SSRB
+            limit += mss                                                    # PRR-SSRB
         count = min(ssthresh - pipe, limit)
     if first:
         count = max(count, mss)                                             # the fast retransmit itself

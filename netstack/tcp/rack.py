@@ -24,12 +24,14 @@ class Rack:
     rtt: i64                # RACK.rtt: its round-trip time, ns
     end_seq: u32            # RACK.end_seq: its last sequence number + 1
     fack: u32               # RACK.fack: highest sequence number + 1 that was delivered
+    fack_before: u32        # ... when the ACK in hand came: what it tells has no order of its own
     dsack_round: u32        # RACK.dsack_round: SND.NXT when the window was widened last
     has_dsack_round: u8
     reordering_seen: u8     # RACK.reordering_seen
     reo_wnd_mult: u8        # RACK.reo_wnd_mult
     reo_wnd_persist: u8     # RACK.reo_wnd_persist: recoveries left before reo_wnd_mult goes back to 1
     reordered: i64          # how often reordering was seen
+    distance: i64           # bytes, the most that one segment was overtaken by (Linux: tcp_check_sack_reordering)
 
 
 @compiled
@@ -37,6 +39,14 @@ def init(k: Rack, iss: int) -> None:
     """At the end of the handshake."""
     k.reo_wnd_mult = 1
     k.fack = iss
+    k.fack_before = iss
+
+
+@compiled
+def on_ack(k: Rack) -> None:
+    """An ACK begins: of what it delivers, in whatever order its blocks stand, nothing overtook the rest (Linux:
+    prior_fack)."""
+    k.fack_before = k.fack
 
 
 @compiled
@@ -53,10 +63,10 @@ def on_delivered(k: Rack, r: Run, end: int, min_rtt: int, echoes_original: bool,
     """
     if seq.gt(end, k.fack):
         k.fack = end
-    elif seq.lt(end, k.fack) and r.again == 0 and k.reordering_seen == 0:
-        k.reordering_seen = 1                               # (step 3) it was sent before, and comes after
-    if seq.lt(end, k.fack) and r.again == 0:
+    if seq.lt(end, k.fack_before) and r.again == 0:         # (step 3) it was sent before, and comes after
+        k.reordering_seen = 1
         k.reordered += 1
+        k.distance = max(k.distance, seq.diff(k.fack_before, r.left))
     rtt = now - r.sent_at
     if r.again and (echoes_original or rtt < min_rtt):      # (step 2) more likely the answer to an earlier copy
         return

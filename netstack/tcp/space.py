@@ -71,10 +71,10 @@ def scale_for(size: int) -> int:
 def choose_scale(s: Space, most: int) -> int:
     """Rcv.Wind.Shift: for the largest window that we may ever offer, tcp_rmem[2] or rmem_max.
 
-    Differs: never so large that a small SO_RCVBUF is less than two units of it; on Linux such a window
-    overshoots its buffer, here it could not open.
+    SO_RCVBUF, once set, is the largest (tcp_openreq_init_rwin).  Differs: never so large that a small tcp_rmem[1]
+    is less than two units of it; on Linux such a window overshoots its buffer, here it could not open.
     """
-    most = max(most, s.window)
+    most = s.window if s.locked & RCVBUF else max(most, s.window)
     if s.user_clamp != 0:
         most = min(most, s.user_clamp)
     shift = scale_for(most)

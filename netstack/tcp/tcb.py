@@ -152,7 +152,7 @@ class Tcb:
     # options set by the application
     nodelay: u8             # TCP_NODELAY
     cork: u8                # TCP_CORK
-    more: u8                # the last send had MSG_MORE
+    more: u8                # the last send had MSG_MORE, and no ACK has come since
     read_closed: u8         # shutdown(SHUT_RD)
     reset_on_close: u8      # SO_LINGER with 0 seconds
     lingering: u8           # close waits (SO_LINGER): nobody will read any more

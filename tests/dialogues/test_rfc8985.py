@@ -107,7 +107,8 @@ def test_7_4_2_case_1_a_dsack_shows_that_both_copies_arrived(probe):
     link, _, t = probe
     cwnd = t.cc.cwnd
     link.peer_sends(ACK, ack=P(10), sack=[(P(9), P(10))])
-    assert (t.tlp.active, t.cc.cwnd, t.cc.ca_state) == (0, cwnd, Ca.OPEN)
+    assert (t.tlp.active, t.cc.ca_state) == (0, Ca.OPEN)
+    assert t.cc.cwnd >= cwnd
 
 
 @pytest.mark.parametrize("more", [False, True])
@@ -120,7 +121,8 @@ def test_7_4_2_case_2_a_duplicate_ack_without_sack(probe, more):
         conn.send(bytes(MSS))
         link.drain()
     link.peer_sends(ACK, ack=P(10))
-    assert (t.tlp.active, t.cc.cwnd, t.cc.ca_state) == (0, cwnd, Ca.OPEN)
+    assert (t.tlp.active, t.cc.ca_state) == (0, Ca.OPEN)
+    assert t.cc.cwnd >= cwnd
 
 
 def test_7_4_2_the_probe_repaired_the_single_loss(probe):

@@ -38,7 +38,7 @@ def run(code: Code, path: str, raw: bytes, scope: dict[str, Any]) -> None:
     `scope`: the variables that it has set so far, and sets.
     """
     try:
-        tree = ast.parse(code.text, path)
+        tree = ast.parse(code.text + "\n\n", path)         # a backslash may be the last character
     except SyntaxError as error:
         raise ScriptError(code.at, f"the Python in %{{ }}%: {error.msg}") from None
     ast.increment_lineno(tree, code.at.line - 1)
