@@ -186,12 +186,11 @@ def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.TCP_UNACCEPTABLE
     if not _is_acceptable(t, seg):                                      # first, check sequence number
         return _unacceptable(tcp, t, seg, now)
-    if t.ts.ok and seg.has_ts and not seg.flags & RST:
-        if timestamps.is_old(t.ts, seg.tsval, now):                     # (RFC 7323 5.3 R1)
-            if seg.len != 0 or _is_allowed(tcp, t, now):                # rarely, as in `_unacceptable`
-                _owe_ack(tcp, t)
-            receive.note_old(tcp, t, seg)                               # (RFC 2883 4.3)
-            return Drop.TCP_PAWS
+    if t.ts.ok and seg.has_ts and not seg.flags & RST and timestamps.is_old(t.ts, seg.tsval, now):
+        if seg.len != 0 or _is_allowed(tcp, t, now):                    # (RFC 7323 5.3 R1) else rarely
+            _owe_ack(tcp, t)
+        receive.note_old(tcp, t, seg)                                   # (RFC 2883 4.3)
+        return Drop.TCP_PAWS
     if seg.flags & RST:                                                 # second, check the RST bit
         return _reset(tcp, t, seg, now)
     if seg.flags & SYN:                                                 # fourth, check the SYN bit
@@ -525,9 +524,8 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             reason = Drop.TCP_UNACCEPTABLE
         elif t.ep.closed or t.lingering:                # (3.6.1) nobody is left to read it: say so
             tcp.counters.aborts_on_data += 1
-            t.rst_due = 1
             fail(tcp, t, ECONNRESET)
-            return Drop.TCP_AFTER_CLOSE
+            return RESET                                # at its ACK, as Linux
         else:                                           # also after shutdown(SHUT_RD), as on Linux
             position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
             if urgent.on_text(t.urgent, position, seg.data_len, seg.data):

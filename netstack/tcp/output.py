@@ -250,7 +250,9 @@ def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, most: int, now: i
             return _send_again(tcp, net, t, index, held, room, mss, now)
     offset = seq.diff(t.snd_nxt, t.snd_una)
     left = held - offset                                # not yet sent; -1 when the FIN is out
-    wnd = min(t.snd_wnd - offset, room)                 # U, the usable window
+    wnd = t.snd_wnd - offset                            # U, the usable window
+    if t.fin == 0 or left > mss:
+        wnd = min(wnd, room)                            # as Linux: the last segment, with its FIN, waits for no cwnd
     record = eor.until(t.ends, t.snd.head + offset)
     n = min(left, wnd, most, record)
     if n > mss:
@@ -454,7 +456,7 @@ def _after_sending(tcp: Tcp, t: Tcb, held: int, sent: int, mss: int, now: int) -
     stats.set_rwnd_limited(t.stats, left > 0 and usable < min(left, mss), now)
     full = held + mss > t.space.sndbuf
     stats.set_sndbuf_limited(t.stats, left <= 0 and full and usable >= mss and pipe + mss <= cwnd, now)
-    if t.clocks.probe == 0:
+    if sent > 0 or t.clocks.probe == 0:                 # (RFC 8985 7.2) it counts from the last transmission
         arm_probe(tcp, t, now)
     if left > 0 and offset == 0 and t.clocks.persist == 0 and t.clocks.retransmit == 0:
         wait = rto.timeout(t.rto) if t.snd_wnd == 0 else OVERRIDE
@@ -618,7 +620,7 @@ def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, le
 
 @compiled
 def _abort(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
-    """<SEQ=SND.NXT><CTL=RST,ACK> for a connection that is given up (3.10.5); with a timestamp (RFC 7323 3.2: SHOULD)."""
+    """<SEQ=SND.NXT><CTL=RST,ACK> for a connection that is given up (3.10.5); with a timestamp (RFC 7323 3.2)."""
     seg = tcp.seg
     seg.src_hi = t.ep.remote_hi
     seg.src_lo = t.ep.remote_lo

@@ -87,7 +87,7 @@ def on_ack(tcp: Tcp, t: Tcb, now: int) -> None:
 
 @compiled
 def _set_window(tcp: Tcp, t: Tcb, began: int, new_loss: bool, now: int) -> None:
-    """cwnd, after an ACK: the algorithm's, or on its way down to ssthresh (RFC 6937)."""
+    """cwnd, after an ACK: the algorithm's, or on its way down to ssthresh (RFC 9937)."""
     a = tcp.acked
     c = t.cc
     how = algorithm(tcp, t)
@@ -249,7 +249,7 @@ def _complete(tcp: Tcp, t: Tcb, now: int) -> None:
     if c.ca_state == Ca.RECOVERY:
         rack.on_recovered(t.rack)
     if not algorithm(tcp, t).full and c.ca_state != Ca.LOSS and c.ssthresh < congestion.UNLIMITED:
-        c.cwnd = max(c.ssthresh, c.mss)                         # (RFC 6937 3) as PRR has brought it
+        c.cwnd = max(c.ssthresh, c.mss)                         # (RFC 9937) as PRR has brought it
         if t.sack_ok == 0:
             c.cwnd = max(min(c.cwnd, max(c.flight, c.mss) + c.mss), c.mss)      # (RFC 6582 3.2 step 3, option 1)
     c.ca_state = Ca.OPEN

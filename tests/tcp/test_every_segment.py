@@ -261,7 +261,7 @@ TABLE = (
     # (ENDED: "Ignore the URG.")
 
     # seventh, process the segment text
-    drop("seventh", "ORPHAN_1 ORPHAN_2", lambda s: s.text > 0, ABORT, "3.6.1: if new data is received after CLOSE is "
+    drop("seventh", "ORPHAN_1 ORPHAN_2", lambda s: s.text > 0, RESET, "3.6.1: if new data is received after CLOSE is "
          "called, its TCP SHOULD send a RST to show that data was lost", to="CLOSED"),
     Row("seventh", "ESTABLISHED FIN_WAIT_1 FIN_WAIT_2", lambda s: s.text > 0 and s.start == 0, LATER, app="text",
         why="deliver segment data to user RECEIVE buffers; send an acknowledgment (3.8.6.3: delayed)"),

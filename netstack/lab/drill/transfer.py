@@ -9,7 +9,7 @@ from typing import Any
 
 from ...endpoint import POLLERR, POLLHUP, POLLOUT
 from .arguments import Answer, Arguments, Attempt, Open
-from .script import NS, Braces, Call, Node, ScriptError, Several, Text, Unsupported
+from .script import NS, Braces, Call, Name, Node, ScriptError, Several, Text, Unsupported
 from .symbols import SYMBOLS
 
 SOL_SOCKET, SO_ERROR = int(real.SOL_SOCKET), int(real.SO_ERROR)
@@ -91,6 +91,8 @@ class Transfer(Arguments):
         def action(o: Open) -> Answer | None:
             nonlocal got
             limit = self.limit(o, TIMES[0], started)
+            if _is_null(node) and count > 0 and o.sock.recv(1, MSG_PEEK):
+                return Answer(-1, errno.EFAULT)
             try:
                 piece, ancillary, _, _ = o.sock.recvmsg(count - len(got), ANCILLARY,
                                                         flags & ~(MSG_WAITALL | MSG_DONTWAIT))
@@ -165,6 +167,8 @@ class Transfer(Arguments):
                 if (r := o.sock.getsockopt(SOL_SOCKET, SO_ERROR)) != 0:
                     return Answer(-1, r)
                 opening = False
+            if _is_null(self.argument(call, 1)) and count > 0 and o.sock.type == real.SOCK_STREAM:
+                return Answer(-1, errno.EFAULT)
             data = self.data(call, o, 1, count, done)[done:]
             fast = flags & MSG_FASTOPEN and not opened
             if where is not None and (fast or not (o.sock.type == real.SOCK_STREAM and o.talk is not None)):
@@ -226,3 +230,8 @@ def _compare(node: Node, got: bytes) -> list[str]:
         return []
     same = got[:len(node.value)] == node.value if node.prefix else got == node.value
     return [] if same else [f"the data is {got[:60]!r}, not {node.value[:60]!r}"]
+
+
+def _is_null(node: Node) -> bool:
+    """Whether a buffer is NULL: Linux copies nothing to or from there (EFAULT)."""
+    return isinstance(node, Name) and node.text == "NULL"
