@@ -309,7 +309,7 @@ def test_closing_is_quick():
         with netstack.Stack() as stack:
             stack.start()
             if i % 3:
-                time.sleep(0.0005 * i)
+                time.sleep(0.0005 * i)                  # "just then" is a moment of the clock
     assert time.monotonic() - start < 15
 
 

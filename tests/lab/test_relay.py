@@ -14,6 +14,8 @@ import pytest
 from netstack.lab import relay
 from netstack.lab.relay import Relay
 
+from ..waiting import until
+
 MS = 1_000_000
 
 
@@ -49,14 +51,6 @@ def relayed(life: Any) -> Iterator[Callable[..., Any]]:
 def frame(number: int, size: int = 100) -> bytes:
     """One that can be told from others."""
     return number.to_bytes(4, "big").ljust(size, b".")
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for it, ten seconds at most."""
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_both_ways(relayed: Any) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import errno
 import select
-import threading
 import time
 
 import pytest
@@ -11,22 +10,20 @@ import pytest
 import netstack
 import netstack.socket as ns
 
+from ..waiting import is_blocked, until
+
 QUICKLY = 3.0       # seconds: far more than it takes, on a loaded machine
 
 
-def blocked(spawn, function):
-    """A thread that sits in `function`; its result is the exception."""
-    entered = threading.Event()
-
+def blocked(spawn, sock, function):
+    """A thread that sits in `function(sock)`; its result is the exception."""
     def run():
-        entered.set()
         with pytest.raises(OSError) as caught:
-            function()
+            function(sock)
         return caught.value
 
     task = spawn(run)
-    entered.wait(5)
-    time.sleep(0.15)
+    until(lambda: is_blocked(sock))
     return task
 
 
@@ -62,7 +59,7 @@ def victim(stack, connected, life):
 @pytest.mark.parametrize("call", CALLS)
 def test_close_in_another_thread(victim, spawn, call):
     s = victim(call)
-    task = blocked(spawn, lambda: CALLS[call](s))
+    task = blocked(spawn, s, CALLS[call])
     start = time.monotonic()
     s.close()
     error = task.result(QUICKLY)
@@ -73,7 +70,7 @@ def test_close_in_another_thread(victim, spawn, call):
 @pytest.mark.parametrize("call", CALLS)
 def test_close_of_the_stack(victim, spawn, stack, call):
     s = victim(call)
-    task = blocked(spawn, lambda: CALLS[call](s))
+    task = blocked(spawn, s, CALLS[call])
     stack.close()
     error = task.result(QUICKLY)
     assert error.errno == errno.ESHUTDOWN
@@ -116,7 +113,7 @@ def test_closed_socket(connected):
 def test_shutdown_wakes_a_blocked_recv(connected, spawn):
     client, _ = connected()
     task = spawn(lambda: client.recv(1))
-    time.sleep(0.1)
+    until(lambda: is_blocked(client))
     client.shutdown(ns.SHUT_RD)
     assert task.result(QUICKLY) == b""
 

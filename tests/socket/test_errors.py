@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import errno
 import pickle
+import select
 import socket as real
 import struct
-import time
 from typing import Any
 
 import pytest
@@ -19,6 +19,13 @@ def tcp_connection(m: Any) -> tuple[Any, Any]:
     with m.create_server(("127.0.0.1", 0)) as server:
         client = m.create_connection(server.getsockname())
         return client, server.accept()[0]
+
+
+def reset_has_come(sock: Any) -> None:
+    """Wait for it; poll(2) tells, and takes nothing away."""
+    poller = select.poll()
+    poller.register(sock, 0)
+    assert poller.poll(10_000), "no reset came"
 
 
 def bind_twice(m):
@@ -130,7 +137,7 @@ def send_after_reset(m):
     with client:
         conn.setsockopt(m.SOL_SOCKET, m.SO_LINGER, struct.pack("ii", 1, 0))
         conn.close()
-        time.sleep(0.05)
+        reset_has_come(client)
         client.send(b"x")
 
 
@@ -139,7 +146,7 @@ def send_after_reset_twice(m):
     with client:
         conn.setsockopt(m.SOL_SOCKET, m.SO_LINGER, struct.pack("ii", 1, 0))
         conn.close()
-        time.sleep(0.05)
+        reset_has_come(client)
         with pytest.raises(ConnectionResetError):
             client.send(b"x")
         client.send(b"x")
@@ -150,7 +157,7 @@ def recv_after_reset_twice(m):
     with client:
         conn.setsockopt(m.SOL_SOCKET, m.SO_LINGER, struct.pack("ii", 1, 0))
         conn.close()
-        time.sleep(0.05)
+        reset_has_come(client)
         with pytest.raises(ConnectionResetError):
             client.recv(1)
         return client.recv(1)
@@ -161,7 +168,7 @@ def getpeername_after_reset(m):
     with client:
         conn.setsockopt(m.SOL_SOCKET, m.SO_LINGER, struct.pack("ii", 1, 0))
         conn.close()
-        time.sleep(0.05)
+        reset_has_come(client)
         client.getpeername()
 
 

@@ -146,8 +146,9 @@ def test_fork(python):
 def test_exit_with_everything_open(python, ending):
     """No hang, no crash, no message."""
     program = f"""
-import os, sys, threading, time
+import os, sys, threading
 import netstack, netstack.socket as ns
+from tests.waiting import is_blocked, until
 stack = netstack.Stack()
 server = stack.create_server(("127.0.0.1", 0))
 client = stack.create_connection(server.getsockname())
@@ -155,7 +156,7 @@ client.fileno()
 conn = server.accept()[0]
 threading.Thread(target=lambda: conn.recv(1), daemon=True).start()
 default = ns.socket()
-time.sleep(0.1)
+until(lambda: is_blocked(conn))
 {ending}
 """
     done = python(program)
@@ -165,8 +166,9 @@ time.sleep(0.1)
 def test_exit_while_another_thread_is_blocked(python):
     """A thread that is no daemon must end, or Python would wait for it: it is told that the stack has closed."""
     program = """
-import threading, time
+import threading
 import netstack
+from tests.waiting import is_blocked, until
 stack = netstack.Stack()
 server = stack.create_server(("127.0.0.1", 0))
 def wait():
@@ -175,7 +177,7 @@ def wait():
     except OSError as error:
         print(error.errno)
 threading.Thread(target=wait).start()
-time.sleep(0.2)
+until(lambda: is_blocked(server))
 stack.close()
 """
     assert python(program).stdout == "108\n"

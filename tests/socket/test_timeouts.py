@@ -10,6 +10,7 @@ import pytest
 
 import netstack.socket as ns
 
+from ..waiting import is_blocked, until
 from .conftest import closed_port
 
 
@@ -87,7 +88,7 @@ def test_a_timeout_is_for_the_whole_of_sendall(stack, connected, spawn):
 
     def trickle() -> None:
         while piece := conn.recv(20_000):
-            time.sleep(0.05)
+            time.sleep(0.05)                            # a slow reader: what the test is about
             if not piece:
                 break
 
@@ -104,7 +105,7 @@ def test_a_timeout_is_for_the_whole_of_sendall(stack, connected, spawn):
 def test_no_timeout_when_data_comes(connected, spawn):
     client, conn = connected()
     client.settimeout(10)
-    later = spawn(lambda: (time.sleep(0.05), conn.sendall(b"x")))
+    later = spawn(lambda: (until(lambda: is_blocked(client)), conn.sendall(b"x")))
     assert client.recv(1) == b"x"
     later.result()
 

@@ -1,0 +1,34 @@
+"""Waiting in real time for something to be so: never longer than it takes, and not for ever."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LIMIT = 10.0            # seconds: far more than anything takes, on a loaded machine
+STEP = 0.001
+
+
+def until(is_so: Callable[[], Any], what: str = "it") -> None:
+    """Wait until `is_so()`; an AssertionError when it does not become so."""
+    deadline = time.monotonic() + LIMIT
+    while not is_so():
+        assert time.monotonic() < deadline, f"{what} did not come in {LIMIT:.0f} s"
+        time.sleep(STEP)
+
+
+def is_blocked(sock: Any) -> bool:
+    """Whether a thread waits in a call on this socket of a stack: it sleeps, or it drives the engine."""
+    from netstack import datagram
+    from netstack.endpoint import Kind
+    from netstack.tcp import tcb
+
+    w, index = sock._stack._record, sock._handle & 0xFFFF_FFFF
+    ep = tcb.get(w.tcp, index).ep if sock._handle >> 56 == Kind.TCP else datagram.get(w.datagrams, index).ep
+    return bool(ep.waiters or ep.driving)
+
+
+def is_asleep(thread: int) -> bool:
+    """Whether a thread of this process (`threading.get_native_id`) sleeps in the kernel."""
+    return Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[0] == "S"
