@@ -164,19 +164,17 @@ def _take_blocks(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
 def _take_block(tcp: Tcp, t: Tcb, left: int, right: int, now: int) -> None:
     a = tcp.acked
     q = t.queue
-    index = q.head
-    if q.high_sacked != 0 and seq.geq(left, runs.get(tcp.runs, q.high_sacked).right):
-        index = q.high_sacked                                   # as a rule the news stand beyond all that was SACKed
-    index = sack.next_part(tcp.runs, q, index, left, right)
+    q.block_at = runs.near(tcp.runs, q, left)
+    index = sack.next_part(tcp.runs, q, q.block_at, left, right)
     while index != 0:
         r = runs.get(tcp.runs, index)
         acked.on_delivered(a, t.rate, t.cc.sample, t.rack, r, r.right, _echoes_original(t, a.tsecr, r.again, r.sent_at),
                            t.rto.min_rtt, now)
         a.sacked = 1
         t.stats.delivered += stats.segments(runs.size(r), t.cc.mss)
-        runs.set_sacked(tcp.runs, t.queue, index)
-        index = runs.join_sacked(tcp.runs, t.queue, index)
-        index = sack.next_part(tcp.runs, t.queue, runs.get(tcp.runs, index).next, left, right)
+        runs.set_sacked(tcp.runs, q, index)
+        index = runs.join_sacked(tcp.runs, q, index)
+        index = sack.next_part(tcp.runs, q, runs.get(tcp.runs, index).next, left, right)
 
 
 @compiled

@@ -46,6 +46,7 @@ class Queue:
     newest: u32
     lost_from: u32      # nothing before this run is to be sent again; 0: unknown
     high_sacked: u32    # the highest SACKed run, 0: none or unknown
+    block_at: u32       # a run near where the last SACK block was looked for, 0: unknown
     sacked: i64         # held by the peer beyond SND.UNA
     lost: i64           # taken for lost (also those sent again since)
     retrans: i64        # sent again and on their way (a loss probe's too, which is not taken for lost)
@@ -215,6 +216,8 @@ def _unlink(runs: Table, q: Queue, index: int) -> None:
         q.lost_from = r.next
     if q.high_sacked == index:
         q.high_sacked = 0
+    if q.block_at == index:
+        q.block_at = r.prev if r.prev != 0 else r.next
     if r.prev != 0:
         get(runs, r.prev).next = r.next
     else:
@@ -267,6 +270,10 @@ def set_sacked(runs: Table, q: Queue, index: int) -> None:
 def set_lost(runs: Table, q: Queue, index: int) -> None:
     """Taken for lost, the copy that was sent again too."""
     r = get(runs, index)
+    if q.waiting == 0:
+        q.lost_from = index
+    elif q.lost_from != 0 and seq.lt(r.left, get(runs, q.lost_from).left):
+        q.lost_from = index
     _count(q, r, -1)
     if q.high_sacked == index:
         q.high_sacked = 0
@@ -275,7 +282,6 @@ def set_lost(runs: Table, q: Queue, index: int) -> None:
     r.retrans = 0
     _count(q, r, 1)
     _land(runs, q, index)
-    q.lost_from = 0
 
 
 @compiled
@@ -301,6 +307,33 @@ def set_sent_again(runs: Table, q: Queue, index: int, now: int) -> None:
     r.sent_at = now
     _count(q, r, 1)
     _take_off(runs, q, index)
+
+
+@compiled
+def near(runs: Table, q: Queue, left: int) -> int:
+    """A run that begins at `left` or before, or else the first; nothing before it reaches beyond `left`.  0: none.
+
+    Looked for from the nearest of what is known, in steps as many as there are runs between: a window may have
+    thousands, while blocks tell of what is beside the blocks before them.
+    """
+    index = q.head
+    if index == 0:
+        return 0
+    distance = abs(seq.diff(left, get(runs, index).left))
+    if q.high_sacked != 0:
+        other = abs(seq.diff(left, get(runs, q.high_sacked).left))
+        if other < distance:
+            index = q.high_sacked
+            distance = other
+    if q.block_at != 0:
+        other = abs(seq.diff(left, get(runs, q.block_at).left))
+        if other < distance:
+            index = q.block_at
+    r = get(runs, index)
+    while r.prev != 0 and seq.gt(r.left, left):
+        index = r.prev
+        r = get(runs, index)
+    return index
 
 
 @compiled
