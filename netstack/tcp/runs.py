@@ -270,9 +270,7 @@ def set_sacked(runs: Table, q: Queue, index: int) -> None:
 def set_lost(runs: Table, q: Queue, index: int) -> None:
     """Taken for lost, the copy that was sent again too."""
     r = get(runs, index)
-    if q.waiting == 0:
-        q.lost_from = index
-    elif q.lost_from != 0 and seq.lt(r.left, get(runs, q.lost_from).left):
+    if q.waiting == 0 or (q.lost_from != 0 and seq.lt(r.left, get(runs, q.lost_from).left)):
         q.lost_from = index
     _count(q, r, -1)
     if q.high_sacked == index:

@@ -243,6 +243,9 @@ class Sender:
         if q.lost_from:
             start = (runs.get(self.pool, q.lost_from).left - self.base) & 0xFFFF_FFFF
             assert not [left for left in waiting if left < start]
+        for left, _, _ in every:
+            start = runs.get(self.pool, runs.near(self.pool, q, self.seq(left)))
+            assert (start.left - self.base) & 0xFFFF_FFFF <= left, "nothing that a block is about stands before"
         if q.high_sacked:
             assert runs.get(self.pool, q.high_sacked).left == [r.left for _, _, r in every if r.sacked][-1]
 
