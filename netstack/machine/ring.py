@@ -1,7 +1,9 @@
 """A byte ring with one writer and one reader, and its positions.
 
 Positions are counts of bytes since the beginning (int64, they never wrap); the
-byte at position p stands at p modulo the ring's size, a power of two.  The
+byte at position p stands at p - `base` modulo the ring's size, a power of two.  Who
+writes into an empty ring begins at the front of its memory again (`rewind`): so of a
+large ring only as much is ever touched, and kept in the cache, as was in it at once.  The
 writer owns `tail`, the reader owns `head`: each publishes its own with a release
 store and reads the other's with an acquire load, so a Python thread can copy in
 or out while the engine runs.
@@ -22,6 +24,7 @@ class Ring:
     size: i64       # bytes, a power of two
     head: i64       # position of the first byte not yet consumed
     tail: i64       # position after the last byte written
+    base: i64       # position that stands at the beginning of the bytes; the writer's
 
 
 HEAD = offsetof(Ring, "head")
@@ -65,15 +68,22 @@ def room(r: Ring) -> int:
 
 
 @compiled
+def rewind(r: Ring) -> None:
+    """The writer, if nothing stands in the ring, not behind the tail either: what is next stands at the front."""
+    if head(r) == r.tail:
+        r.base = r.tail
+
+
+@compiled
 def address(r: Ring, position: int) -> int:
     """Where the byte at `position` stands."""
-    return addressof(r) + r.data + (position & (r.size - 1))
+    return addressof(r) + r.data + ((position - r.base) & (r.size - 1))
 
 
 @compiled
 def contiguous(r: Ring, position: int, n: int) -> int:
     """How many of the n bytes from `position` on stand before the ring's end."""
-    return min(n, r.size - (position & (r.size - 1)))
+    return min(n, r.size - ((position - r.base) & (r.size - 1)))
 
 
 @compiled
@@ -99,7 +109,8 @@ def copy_out(r: Ring, position: int, end: int, data: int, size: int) -> None:
     """Copy the bytes from `position` up to `end` into another ring's bytes at `data`, of a larger `size`."""
     while position < end:
         n = contiguous(r, position, min(end - position, r.size))
-        copy(data + (position & (size - 1)), address(r, position), n)       # contiguous there, too: 2 * size is a power
+        to = (position - r.base) & (size - 1)               # contiguous there, too: twice a power of two is one
+        copy(data + to, address(r, position), n)
         position += n
 
 

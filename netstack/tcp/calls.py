@@ -276,6 +276,7 @@ def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
     t.more = 1 if flags & MSG_MORE else 0
     t.push = 0                                              # it was for what was written before
     tail = t.snd.tail
+    ring.rewind(t.snd)
     ring.place(t.snd, tail, address, count)
     if flags & MSG_OOB:
         t.snd_up = seq.add(t.snd_una, tail + count - ring.head(t.snd))

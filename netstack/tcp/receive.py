@@ -136,6 +136,8 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         tcp.counters.rcv_q_drops += 1
         t.ack_now = 1
         return Drop.TCP_MEMORY
+    if t.reassembly.count == 0:
+        ring.rewind(t.rcv)
     position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
     if position + n - t.rcv.head > t.rcv.size:
         n = t.rcv.size - (position - t.rcv.head)        # beyond the buffer: the peer went over the window

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from netstack.machine import addressof, ring
 from netstack.tcp import space
 
 from ..sim.net import network
@@ -46,6 +47,26 @@ def test_the_receive_buffer_grows_while_it_is_read(link):
         assert t.rcv.size >= (t.rcv_adv - t.rcv_nxt) & 0xFFFF_FFFF
     assert conn.getsockopt(SOL, real.SO_RCVBUF) > 262_144
     assert t.rcv.size > 131_072
+
+
+def test_what_is_read_at_once_takes_no_more_than_the_front_of_the_buffer(link):
+    """So a large buffer costs memory, and the processor's cache, only for what stood in it at once."""
+    conn = link.established()
+    t = link.tcb(conn)
+    for _ in range(3):
+        link.peer_sends(ACK | PSH, data=b"x" * 1000)
+        assert ring.address(t.rcv, t.rcv.head) == addressof(t.rcv) + t.rcv.data
+        assert conn.recv(2000) == b"x" * 1000
+        link.drain()
+    link.peer_sends(ACK | PSH, seq=3102, data=b"z" * 10)            # what came out of order stays where it is ...
+    link.peer_sends(ACK | PSH, seq=3101, data=b"y")
+    assert conn.recv(2000) == b"y" + b"z" * 10
+    link.drain()
+    link.peer_sends(ACK | PSH, seq=3112 + 1, data=b"w")
+    link.drain()
+    assert t.reassembly.count == 1
+    link.peer_sends(ACK | PSH, seq=3112, data=b"v")                 # ... when what is missing comes into an empty ring
+    assert conn.recv(2000) == b"vw"
 
 
 @pytest.mark.parametrize("how", ["SO_RCVBUF", "tcp_moderate_rcvbuf", "tcp_rmem"])

@@ -41,6 +41,8 @@ def test_stream(start, steps):
     p = ctypes.addressof(out)
     for data, take in steps:
         data = data[:ring.room(r)]
+        ring.rewind(r)
+        assert held or ring.address(r, ring.tail(r)) == ctypes.addressof(_memory), "an empty ring begins at its front"
         src = ctypes.create_string_buffer(data, len(data) + 1)
         ring.place(r, ring.tail(r), ctypes.addressof(src), len(data))
         ring.set_tail(r, ring.tail(r) + len(data))

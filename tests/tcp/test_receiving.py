@@ -64,15 +64,15 @@ def test_the_send_buffer_follows_the_congestion_window():
     assert not space.expand(s, 1 << 31, 1460, 8 << 20)
 
 
-@given(st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 3))
-def test_a_ring_grows_with_what_it_holds(head, held, doublings):
+@given(st.integers(0, 5000), st.integers(0, 5000), st.integers(0, 5000), st.integers(1, 3))
+def test_a_ring_grows_with_what_it_holds(before, head, held, doublings):
     """Every byte is found at its position again."""
     size = 2048
     held = min(held, size)
     memory = (ctypes.c_ubyte * (64 + size + (size << doublings)))()
     base = ctypes.addressof(memory)
     r = Ring.new()
-    r.data, r.size, r.head = base - addressof(r), size, head
+    r.data, r.size, r.head, r.base = base - addressof(r), size, head, max(head - before, 0)
     text = bytes((7 * i + i // 256) & 0xFF for i in range(held))
     source = ctypes.create_string_buffer(text, held + 1)
     ring.place(r, head, ctypes.addressof(source), held)
