@@ -15,11 +15,12 @@ from . import drive, engine
 from .errors import EAGAIN, ECONNABORTED
 from .machine import at, compiled, equal, i32, i64, record, ring, sizeof, u8, u32
 from .machine.timers import NEVER
-from .tcp import calls, receive, tcb
+from .tcp import calls, receive, seq, space, tcb
 from .world import World
 
 PERIOD = 4093           # of the pattern: a prime, so no multiple of a segment, a buffer or a window is one of it
 CHUNK = 16 << 10        # bytes that an application writes or reads at once
+AHEAD = 256 << 10       # bytes not sent yet, with which it rests: several times what one turn sends
 PATTERN = PERIOD + CHUNK
 ROUNDS = 1_000_000      # turns without time passing, before somebody is told that the stacks never rest
 RESTLESS = -1           # what `run` returns then
@@ -39,6 +40,8 @@ class End:
     starts: i64             # ns: it writes nothing before
     limit: i64              # bytes that it writes in all, then it sends a FIN; -1: it never ends
     written: i64            # bytes taken by the stack
+    planned: i64            # ... and which it would have taken, had all been written that there was room for
+    ring: i64               # bytes of the send ring then
     read: i64               # bytes that came from the peer, all of them compared
     wrong: i64              # of those, bytes in pieces that were not what the peer has written
     writes_from: i64        # place in the pattern of the first byte that it writes
@@ -154,11 +157,34 @@ def _act(s: Simulation, w: World, e: End) -> int:
     did = 0
     if e.over == 0 and (ring.used(t.rcv) != 0 or calls.has_ended(t)):
         did = _read(s, w, t, e)
-    if e.shut == 0 and e.starts <= s.now and (e.limit == e.written or 3 * ring.room(t.snd) >= t.snd.size):
-        did |= _write(s, w, t, e)
+    if e.shut == 0 and e.starts <= s.now:
+        _plan(t, e)
+        if e.limit == e.written or (e.written < e.planned and _not_sent(t) < AHEAD):
+            did |= _write(s, w, t, e)
     if did:
         engine.touched(w, t)
     return did
+
+
+@compiled
+def _plan(t: tcb.Tcb, e: End) -> None:
+    """An application writes when a third of the ring is free, as much as there is room for.
+
+    It does so in pieces (AHEAD), which makes no difference to the stack, as long as there is always something to
+    send.  But what is sent then was written just now, and is in the processor's cache, of which a full buffer is
+    several times the size.
+    """
+    acknowledged = e.written - ring.used(t.snd)
+    if 3 * (e.ring - (e.planned - acknowledged)) >= e.ring:
+        room = min(t.space.sndbuf, space.LARGEST_RING)
+        e.planned = max(e.planned, acknowledged + room)
+        e.ring = max(e.ring, space.ring_size(room))
+
+
+@compiled
+def _not_sent(t: tcb.Tcb) -> int:
+    """Bytes that were written and not sent yet."""
+    return ring.used(t.snd) - seq.diff(t.snd_nxt, t.snd_una)
 
 
 @compiled
@@ -194,7 +220,11 @@ def _write(s: Simulation, w: World, t: tcb.Tcb, e: End) -> int:
     if calls.can_send(t) and not receive.make_room_to_send(w.tcp, t, CHUNK):
         return 0
     while e.limit != e.written:
-        n = CHUNK if e.limit < 0 else min(CHUNK, e.limit - e.written)
+        if e.written >= e.planned or _not_sent(t) >= AHEAD:
+            return did
+        n = min(CHUNK, e.planned - e.written)
+        if e.limit >= 0:
+            n = min(n, e.limit - e.written)
         receive.make_room_to_send(w.tcp, t, n)
         n = calls.send(w.tcp, t, s.pattern + (e.writes_from + e.written) % PERIOD, n, 0)
         if n <= 0:
