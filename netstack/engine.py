@@ -73,7 +73,7 @@ def ingress(w: World, now: int) -> int:
     more = 0
     for i in range(w.net.interface_count):
         iface = w.net.interfaces[i + 1]
-        if iface.up == 1 and receive(w, iface, now) == BATCH:
+        if iface.up == 1 and link.may_have(iface, now) and receive(w, iface, now) == BATCH:
             more = 1
     return more
 
@@ -205,6 +205,9 @@ def touched(w: World, t: tcb.Tcb) -> None:
 @compiled
 def expire(w: World, now: int) -> int:
     """Every deadline that has come: neighbours, fragments, connections, held frames.  1 when some are left."""
+    first = min(timers.next_deadline(w.tcp.timers), ip_timeouts.next_deadline(w.net))
+    if first > now and next_release(w, now) > now and w.net.reported == 0:
+        return 0
     return invoke2(w.units.expire, addressof(w), now)
 
 

@@ -11,8 +11,8 @@ from ..machine import compiled
 from . import tap, wire
 from .base import BUFFER, HEADROOM, Device, Kind
 
-__all__ = ["BUFFER", "HEADROOM", "Device", "Kind", "done", "has_room", "is_pending", "receive", "sleep", "transmit",
-           "wake"]
+__all__ = ["BUFFER", "HEADROOM", "Device", "Kind", "done", "has_room", "is_pending", "may_have", "receive", "sleep",
+           "transmit", "wake"]
 
 TAP = int(Kind.TAP)
 WIRE = int(Kind.WIRE)
@@ -63,6 +63,12 @@ def is_pending(dev: Device) -> bool:
     if dev.kind == WIRE or dev.kind == LOOPBACK:
         return wire.is_pending(dev)
     return False
+
+
+@compiled
+def may_have(dev: Device) -> bool:
+    """Whether `receive` may give a frame: of a device that the system keeps nobody knows before it asks."""
+    return dev.kind == TAP or is_pending(dev)
 
 
 @compiled

@@ -237,6 +237,12 @@ def _free(imp: Impair, place: int) -> None:
 
 
 @compiled
+def may_have(imp: Impair, dev: Device, now: int) -> bool:
+    """Whether `receive` may give a frame."""
+    return device.may_have(dev) or (imp.on != 0 and _is_due(imp, now))
+
+
+@compiled
 def receive(imp: Impair, dev: Device, now: int) -> int:
     """As `device.receive`: the next frame whose time has come is lent at `dev.frame`."""
     if imp.on == 0:

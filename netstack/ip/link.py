@@ -64,6 +64,12 @@ def _is_ours(net: Net, iface: Interface) -> bool:
 
 
 @compiled
+def may_have(iface: Interface, now: int) -> bool:
+    """Whether `receive` may give a frame.  False only if it cannot."""
+    return impair.may_have(iface.impair_in, iface.device, now)
+
+
+@compiled
 def receive(net: Net, iface: Interface, now: int) -> int:
     """Take in one frame: its length, lent at `iface.device.frame` until `done`; 0 when there is none; -errno."""
     n = impair.receive(iface.impair_in, iface.device, now)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from .atomic import (
     compare_exchange,
     fence_seq,
-    fetch_add,
     load_acquire,
     load_acquire64,
     relax,
@@ -110,8 +109,8 @@ def push(f: Frames, iov: int, parts: int, total: int) -> int:
     f.frames += 1
     f.bytes += total
     store_release64(addressof(f) + TAIL, position + 8 + ((total + 7) & -8))
+    store_release(addressof(f) + PUSHED, f.pushed + 1)
     store_release(addressof(f) + LOCK, 0)
-    fetch_add(addressof(f) + PUSHED, 1)
     fence_seq()
     if load_acquire(addressof(f) + ASLEEP) != 0 and f.bell >= 0:
         write(f.bell, addressof(f) + BELL_WORD, 8)
