@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import datagram, endpoint, ping, udp
 from .drivers import device, impair, pcap
+from .drivers.base import Kind
 from .errors import EBADFD, Drop
 from .ip import icmp, input, link, reassembly
 from .ip import timeouts as ip_timeouts
@@ -30,10 +31,12 @@ from .machine import (
 )
 from .machine.timers import NEVER
 from .tcp import algorithms, arrives, calls, header, listen, output, synack, tcb, timeouts
+from .tcp import foresee as foreseen
 from .tcp import icmp as tcp_icmp
 from .world import Destination, World
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+TAP = int(Kind.TAP)
 BATCH = 64              # frames taken from one interface in one turn
 TIMERS = 1024           # connections whose deadlines are served in one turn
 EGRESS = 512            # connections served by one egress pass
@@ -91,6 +94,7 @@ def receive_unit(world: int, interface: int, now: int) -> int:
     iface = at(Interface, interface)
     count = 0
     while count < BATCH:
+        foresee(w, iface)
         n = link.receive(w.net, iface, now)
         if n <= 0:
             if n == -EBADFD:                                # the device is gone (a TAP that was deleted)
@@ -98,11 +102,38 @@ def receive_unit(world: int, interface: int, now: int) -> int:
                 w.net.attention = 1
                 store32(addressof(w.poll_fds) + 8 * iface.index, -1)
             break
-        deliver(w, input.receive(w.net, iface, iface.device.frame, n, now), now)
+        deliver(w, take_in(w, iface, n, now), now)
         reassembly.release(w.net)
         link.done(iface)
         count += 1
     return count
+
+
+@compiled
+def foresee(w: World, iface: Interface) -> None:
+    """Where the next frame's text belongs, if one can tell and nobody else is to see the frame first."""
+    dev = iface.device
+    if dev.kind == TAP:
+        dev.expect = 0
+        if w.tcp.foreseen != 0 and iface.impair_in.on == 0 and w.net.capture.on == 0:
+            foreseen.aim(w.tcp, dev, foreseen.LONGEST if dev.features != 0 else iface.mtu)
+
+
+@compiled
+def take_in(w: World, iface: Interface, n: int, now: int) -> int:
+    """A frame of n bytes is here: what IP makes of it."""
+    dev = iface.device
+    if dev.placed == 0:
+        return input.receive(w.net, iface, dev.frame, n, now)
+    foreseen.check(w.tcp, dev, n)
+    verdict = input.receive(w.net, iface, dev.frame, n, now)
+    if dev.placed != 0:
+        rx = w.net.rx
+        rx.placed = dev.placed
+        rx.place = dev.places[0]
+        rx.place_len = dev.places[1]
+        rx.place_more = dev.places[2]
+    return verdict
 
 
 @compiled

@@ -47,6 +47,9 @@ class Device:
     tx: i64         # address of the Frames queue we write, or 0
     rx_notes: Offload   # of the frame that `receive` lent
     tx_notes: Offload   # of the frame that `transmit` is given; cleared by it
+    expect: i32     # bytes of headers before text that goes to `places`; 0: nothing is foreseen
+    placed: i32     # bytes of the lent frame that stand there; the others are at `frame`
+    places: Annotated[Array[i64], 4]    # address, length, address, length: one place, and where it goes on
     iov: Annotated[Array[i64], 16]      # pieces for the system: the virtio-net header, then the frame's
 
 

@@ -15,8 +15,8 @@ import struct
 import sys
 
 from ..errors import EAGAIN, EINTR, EINVAL
-from ..machine import addressof, compiled, load64
-from ..machine.libc import read, writev
+from ..machine import addressof, compiled, copy, load64
+from ..machine.libc import read, readv, writev
 from . import offload
 from .base import BUFFER, HEADROOM, Device, Driver, Kind, mac_bytes
 from .memory import Pages
@@ -44,15 +44,36 @@ NAME_MAX = 15
 
 @compiled
 def receive(dev: Device) -> int:
-    """Read one frame behind the headroom of our buffer."""
-    n = read(dev.fd, dev.buffer + HEADROOM - dev.vnet, BUFFER - HEADROOM)
+    """Read one frame behind the headroom of our buffer; its text somewhere else, if that is foreseen."""
+    dev.placed = 0
+    dev.frame = dev.buffer + HEADROOM
+    if dev.expect == 0:
+        n = read(dev.fd, dev.frame - dev.vnet, BUFFER - HEADROOM)
+    else:
+        dev.iov[0] = dev.frame - dev.vnet
+        dev.iov[1] = dev.vnet + dev.expect
+        for i in range(4):
+            dev.iov[2 + i] = dev.places[i]
+        n = readv(dev.fd, addressof(dev.iov), 3 if dev.places[3] > 0 else 2)
     if n == -EAGAIN or n == -EINTR:
         return 0
-    dev.frame = dev.buffer + HEADROOM
-    if n > dev.vnet and dev.vnet != 0:
+    if n > dev.vnet:
         n -= dev.vnet
-        offload.parse(dev.rx_notes, dev.frame - offload.HEADER, n)
+        if dev.expect != 0:
+            dev.placed = max(n - dev.expect, 0)
+        if dev.vnet != 0:
+            offload.parse(dev.rx_notes, dev.frame - offload.HEADER, n)
     return n
+
+
+@compiled
+def gather(dev: Device) -> None:
+    """The frame is not the one that was foreseen: put it together, in the buffer."""
+    to = dev.frame + dev.expect
+    first = min(dev.placed, dev.places[1])
+    copy(to, dev.places[0], first)
+    copy(to + first, dev.places[2], dev.placed - first)
+    dev.placed = 0
 
 
 @compiled

@@ -159,6 +159,10 @@ class Incoming:
     header: i64         # address of the IP header, for the quotation in an ICMP error
     payload: i64        # address of the transport header
     length: i64         # bytes from there
+    placed: i64         # bytes at the end of it that stand elsewhere (tcp.foresee):
+    place: i64          # ... the first of them here
+    place_len: i64      # ... so many,
+    place_more: i64     # ... and the others here
     pseudo: i64         # checksum accumulator of the pseudo header, transport length included
 
 

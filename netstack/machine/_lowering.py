@@ -553,6 +553,7 @@ def _call(builder: Any, name: str, result: Any, parameters: list[Any], args: lis
 def _define_calls() -> None:
     for function, result, parameters in (
         (libc.read, I64, [I32, I64, I64]), (libc.write, I64, [I32, I64, I64]), (libc.writev, I64, [I32, I64, I32]),
+        (libc.readv, I64, [I32, I64, I32]),
         (libc.send, I64, [I32, I64, I64, I32]), (libc.recv, I64, [I32, I64, I64, I32]),
         (libc.shutdown, I32, [I32, I32]),
     ):

@@ -59,6 +59,12 @@ def writev(fd: int, iov: int, n: int) -> int:
 
 
 @primitive
+def readv(fd: int, iov: int, n: int) -> int:
+    """readv(2): one read, scattered over n iovecs (address, length: two i64 each)."""
+    return _result(_c.readv(ctypes.c_int(fd), ctypes.c_void_p(iov), ctypes.c_int(n)))
+
+
+@primitive
 def send(fd: int, p: int, n: int, flags: int) -> int:
     """send(2)."""
     return _result(_c.send(ctypes.c_int(fd), ctypes.c_void_p(p), ctypes.c_size_t(n), ctypes.c_int(flags)))

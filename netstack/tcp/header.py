@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ..errors import Drop
+from ..ip import checksum
 from ..ip.net import Incoming
 from ..machine import Array, be16, be32, compiled, copy, i64, load8, put16, put32, record, store8, sum16, u8, u16, u32
 from .fastopen import NO_OPTION
@@ -54,6 +55,7 @@ class Segment:
     len: i64            # SEG.LEN: the data, and one each for SYN and FIN
     data: i64           # address of the data
     data_len: i64       # bytes
+    placed: i64         # not 0: ... which is its place in the receive ring
     gso_size: i64       # bytes in each of the segments that it stands for; 0: it is one
     count: i64          # how many these are
     has_mss: u8
@@ -87,7 +89,7 @@ def parse(seg: Segment, rx: Incoming) -> int:
     offset = (load8(p + 12) >> 4) * 4
     if offset < HEADER_LEN or offset > n:
         return Drop.TCP_MALFORMED
-    if rx.checked == 0 and sum16(p, n, rx.pseudo) != 0xFFFF:
+    if rx.checked == 0 and _sum(rx) != 0xFFFF:
         return Drop.TCP_CHECKSUM
     seg.src_hi = rx.src_hi
     seg.src_lo = rx.src_lo
@@ -103,7 +105,8 @@ def parse(seg: Segment, rx: Incoming) -> int:
     seg.flags = flags
     seg.wnd = be16(p + 14)
     seg.up = be16(p + 18)
-    seg.data = p + offset
+    seg.data = p + offset if rx.placed == 0 else rx.place
+    seg.placed = rx.placed
     seg.data_len = n - offset
     seg.gso_size = rx.gso_size
     seg.count = 1 if rx.gso_size == 0 else max((seg.data_len + rx.gso_size - 1) // rx.gso_size, 1)
@@ -119,6 +122,18 @@ def parse(seg: Segment, rx: Incoming) -> int:
         return Drop.TCP_MALFORMED
     _parse_options(seg, p + HEADER_LEN, p + offset)
     return Drop.NONE
+
+
+@compiled
+def _sum(rx: Incoming) -> int:
+    """The checksum over all of it."""
+    n = rx.length - rx.placed
+    acc = sum16(rx.payload, n, rx.pseudo)                   # headers: an even number of bytes
+    if rx.placed != 0:
+        first = min(rx.placed, rx.place_len)
+        acc = checksum.add(acc, rx.place, first, 0)
+        acc = checksum.add(acc, rx.place_more, rx.placed - first, first & 1)
+    return acc
 
 
 @compiled

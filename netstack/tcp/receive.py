@@ -12,7 +12,7 @@ from ..errors import Drop
 from ..machine import MS, addressof, arena, at, compiled, offsetof, put16, put32, ring
 from ..machine import lock as mutex
 from ..machine.arena import Arena
-from . import drs, dsack, quickack, ranges, rto, seq, space, timestamps, window
+from . import drs, dsack, foresee, quickack, ranges, rto, seq, space, timestamps, window
 from . import memory as mem
 from .header import FIN, NOP, PSH, SACK, SYN, URG, Segment
 from .tcb import Tcb, Tcp, arm, notify
@@ -156,7 +156,9 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         t.stats.out_of_order += 1
         t.ack_now = 1                                                   # (RFC 5681 4.2) at once: a duplicate ACK
         return Drop.NONE
-    ring.place(t.rcv, position, seg.data, n)
+    if seg.placed == 0:
+        ring.place(t.rcv, position, seg.data, n)
+    foresee.note(tcp, t, n)
     nxt = seq.add(t.rcv_nxt, n)
     if t.reassembly.count != 0:
         _note_held(tcp, t, seg.seq, n)

@@ -404,6 +404,8 @@ class Tcp:
     key: Key
     rng: Rng
     seg: Segment                # the segment being processed
+    foreseen: u32               # the connection to which the next one probably belongs (foresee.py), or 0
+    foreseen_before: u32        # ... got the one before
     acked: Acked                # what its ACK told
     algorithms: Annotated[Array[Algorithm], 16]     # congestion controls (netstack/algorithms.py)
     challenges: Challenges
