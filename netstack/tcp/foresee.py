@@ -45,6 +45,7 @@ def aim(tcp: Tcp, dev: Device, longest: int) -> None:
     if t.state != State.ESTABLISHED or t.reassembly.count != 0 or t.rcv.data == 0 or t.urgent.mark != Mark.NONE:
         tcp.foreseen = 0
         return
+    ring.rewind(t.rcv)
     room = ring.room(t.rcv)
     if room < longest:
         return

@@ -136,7 +136,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         tcp.counters.rcv_q_drops += 1
         t.ack_now = 1
         return Drop.TCP_MEMORY
-    if t.reassembly.count == 0:
+    if t.reassembly.count == 0 and seg.placed == 0:
         ring.rewind(t.rcv)
     position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
     if position + n - t.rcv.head > t.rcv.size:
@@ -158,6 +158,8 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         return Drop.NONE
     if seg.placed == 0:
         ring.place(t.rcv, position, seg.data, n)
+    else:
+        tcp.counters.hp_hits += 1
     foresee.note(tcp, t, n)
     nxt = seq.add(t.rcv_nxt, n)
     if t.reassembly.count != 0:

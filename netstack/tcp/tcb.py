@@ -327,6 +327,7 @@ class TcpCounters:
     listen_drops: i64
     listen_overflows: i64       # of those, because the accept queue was full
     defer_accept_drops: i64     # TCPDeferAcceptDrop: bare ACKs that TCP_DEFER_ACCEPT waits behind
+    hp_hits: i64                # TCPHPHits: segments whose text was read to its place (foresee.py)
     syncookies_sent: i64
     syncookies_recv: i64
     syncookies_failed: i64
