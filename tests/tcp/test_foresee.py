@@ -216,7 +216,7 @@ def test_a_damaged_frame(ends: list[End], damage: int) -> None:
 def test_frames_that_are_no_segments(ends: list[End]) -> None:
     bulk(ends, 3)
     for end in ends:
-        for n in (1, 13, 14, 33, 34, 53, 60, 66, 67, 1000, 1514):
+        for n in (14, 15, 33, 34, 53, 60, 66, 67, 1000, 1514):
             end.give(bytes(n))
         raw = bytes(end.segment(bytes(MSS)))
         for n in (20, 40, 54, 66, 70, 200, len(raw) - 1):
