@@ -205,6 +205,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
 def tcp_defaults(s: TcpSettings) -> None:
     """Linux's defaults, where Linux has the setting."""
     s.tcp_syn_retries = 6
+    s.tcp_syn_linear_timeouts = 0
     s.tcp_synack_retries = 5
     s.tcp_retries1 = 3
     s.tcp_retries2 = 15

@@ -29,6 +29,7 @@ DATA_PATH = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Mechanisms of TCP know nothing but numbers and each other: the record of each stands by itself.
 MECHANISMS = {
     "accecn",
+    "accecn_option",
     "acked",
     "bbr",
     "challenge",

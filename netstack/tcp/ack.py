@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..machine import compiled, ring, timers
 from . import (
     accecn,
+    accecn_option,
     acked,
     congestion,
     ecn,
@@ -31,7 +32,7 @@ from . import (
 )
 from .congestion import Ca
 from .header import FIN, SYN, Segment
-from .tcb import Tcb, Tcp, arm, mark_due, notify
+from .tcb import State, Tcb, Tcp, arm, mark_due, notify
 
 
 @compiled
@@ -113,13 +114,30 @@ def _count_marked(tcp: Tcp, t: Tcb, delivered: int) -> None:
 @compiled
 def _take_marks(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
     """What AccECN tells (RFC 9768 3.2).  True: something was marked."""
+    a = t.accecn
+    delivered = tcp.acked.delivered
+    if a.deaf or t.state == State.SYN_RECEIVED:                     # (3.2.2.1) the field is not a counter yet
+        return False
+    if delivered == 0 and (a.fresh == 0 or _is_last_ack_again(t, seg)):
+        return False                                                # (A.1) "superseded", as far as anybody can tell
     size = recovery.segment_size(t)
     marked = -1
     if seg.accecn:
-        marked = accecn.take_option(t.accecn, seg.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_2, seg.accecn_3)
-    n = accecn.on_feedback(t.accecn, t.ecn, seg.flags >> 6 & 7, -(-tcp.acked.delivered // size), marked, size)
+        marked = accecn_option.take(a, seg.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_2, seg.accecn_3)
+    else:
+        accecn_option.on_none(a, t.stats.bytes_sent)
+    n = accecn.on_feedback(a, t.ecn, seg.flags >> 6 & 7, -(-delivered // size), marked, size)
+    if tcp.acked.advanced:
+        accecn.on_round(a, t.ecn, seg.ack, t.snd_nxt, t.stats.data_segs_out)
+    accecn.reconcile(a, marked, n, t.stats.segs_out, t.snd_una == t.snd_max)
     tcp.counters.delivered_ce += n
     return n > 0
+
+
+@compiled
+def _is_last_ack_again(t: Tcb, seg: Segment) -> bool:
+    """Our SYN-ACK went twice, so its ACK may come twice, and the second one's field is no counter either (3.2.2.2)."""
+    return t.passive != 0 and t.syn_retransmitted != 0 and t.snd_una == seq.add(t.iss, 1) and seg.len == 0
 
 
 @compiled

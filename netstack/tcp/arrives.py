@@ -13,6 +13,7 @@ from ..ip.net import Net
 from ..machine import compiled, ring
 from . import (
     accecn,
+    accecn_option,
     ack,
     challenge,
     defer,
@@ -139,7 +140,10 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         _learn_fastopen(tcp, t, seg, now)
         _establish(tcp, t, seg, now)
         enter(tcp, t, State.ESTABLISHED)
-        if t.defer.limit != 0 and seg.len == 1 and t.fin == 0:          # (tcp(7)) our text will carry the ACK
+        accurate = t.ecn.mode == ecn.Mode.ACCURATE
+        if accurate and seg.flags >> 6 & 7 == ecn.reflection(ecn.CE):
+            recovery.on_mark(tcp, t, now)               # (RFC 9768 3.2.2.2) our SYN met a queue; not counted in s.cep
+        if t.defer.limit != 0 and seg.len == 1 and t.fin == 0 and not accurate:     # (tcp(7)) our text carries the ACK
             t.clocks.delayed_ack = now + defer.LONGEST_DELAY
             arm(tcp, t, t.clocks.delayed_ack)
             return DONE
@@ -177,10 +181,15 @@ def _learn_fastopen(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
 
 @compiled
 def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
+    t.accecn.fresh = 0
     if _ends_simultaneous_open(t, seg):
         _learn_fastopen(tcp, t, seg, now)
         return _acknowledges(tcp, t, seg, now)
     if t.state == State.SYN_RECEIVED and seg.flags & (SYN | ACK | RST) == SYN and seg.seq == t.irs:
+        if ecn.is_contradicted(t.ecn, tcp.settings.tcp_ecn, seg.flags):
+            return _give_up(tcp, t)
+        if t.ecn.mode == ecn.Mode.ACCURATE:
+            accecn.on_syn_again(t.accecn, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7)
         t.syn_due = 1                                       # the peer's SYN again, text or not: our SYN-ACK was lost
         mark_due(tcp, t)
         return Drop.TCP_UNACCEPTABLE
@@ -286,8 +295,8 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             return RESET
     if seg.len == 0 and not _is_probe(t, seg) and not _is_allowed(tcp, t, now):
         return Drop.TCP_UNACCEPTABLE                    # (RFC 5961 7) an empty stray: an ACK war ends here
-    if seg.flags & SYN and t.passive == 0:
-        t.accecn.reflect = 1                            # (RFC 9768 3.2.2.1) its SYN-ACK again
+    if t.ecn.mode == ecn.Mode.ACCURATE:
+        _count_old(tcp, t, seg)
     if seg.len > 0:                                     # sent again, for want of our ACK: be quick with the next ones
         quickack.enter(t.quick, quickack.MOST_QUICK, current(t), tcp.settings.tcp_delack)
     if closed and seg.flags & ACK and _is_valid_ack(t, seg):
@@ -299,6 +308,20 @@ def _unacceptable(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     receive.note_old(tcp, t, seg)
     _owe_ack(tcp, t)
     return Drop.TCP_UNACCEPTABLE
+
+
+@compiled
+def _count_old(tcp: Tcp, t: Tcb, seg: Segment) -> None:
+    """What AccECN makes of a segment that is not acceptable.
+
+    Differs: by the letter of RFC 9768 3.2 no such segment counts; as on Linux the latest one does, if it comes again.
+    """
+    if seg.flags & SYN and t.passive == 0:
+        accecn.on_synack_again(t.accecn, seg.tos & ecn.CODEPOINT)
+    elif seg.data_len > 0 and seq.geq(seq.add(seg.seq, seg.len), t.ts.last_ack_sent):
+        accecn.on_segment(t.accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0)
+    if seg.data_len > 0:
+        accecn_option.on_repeated(t.accecn, seg.seq)
 
 
 @compiled
@@ -380,15 +403,15 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         if t.parent != 0 and not early and listen.is_full(tcp, t):
             if tcp.settings.tcp_abort_on_overflow == 0:
                 return Drop.TCP_ACCEPT_QUEUE            # as Linux: the peer or our SYN-ACK timer tries again
-            tcp.counters.embryonic_rsts += 1
-            tcp.counters.attempt_fails += 1
-            listen.drop_half_open(tcp, t)
-            t.parent = 0
-            fail(tcp, t, 0)
-            return RESET
+            return _give_up(tcp, t)
+        if seg.accecn and t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN:
+            accecn_option.on_first(t.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_3)
         _establish(tcp, t, seg, now)
-        if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN:
-            accecn.on_last_ack(t.accecn, seg.flags >> 6 & 7, seg.len == 0, tcp.settings.tcp_ecn_fallback != 0)
+        if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN and accecn.on_last_ack(
+                t.accecn, t.ecn, seg.flags >> 6 & 7, seg.len == 0 and seg.sack_count == 0,
+                tcp.settings.tcp_ecn_fallback != 0):
+            tcp.counters.delivered_ce += 1
+            recovery.on_mark(tcp, t, now)
         enter(tcp, t, State.ESTABLISHED)
         if t.parent != 0 and not early:
             listen.on_established(tcp, t)
@@ -417,8 +440,23 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 @compiled
 def _note_timestamp(t: Tcb, seg: Segment, now: int) -> None:
     """TS.Recent (RFC 7323 4.3 step 2); not of a segment whose ACK cannot be true, as on Linux: it is not the peer's."""
+    t.accecn.fresh = 0
     if t.ts.ok and seg.has_ts:
+        recent = t.ts.recent
         timestamps.on_segment(t.ts, seg.seq, seg.tsval, now)
+        t.accecn.fresh = 1 if t.ts.recent != recent else 0
+
+
+@compiled
+def _give_up(tcp: Tcp, t: Tcb) -> int:
+    """A handshake that is refused after all."""
+    tcp.counters.embryonic_rsts += 1
+    tcp.counters.attempt_fails += 1
+    if t.parent != 0:
+        listen.drop_half_open(tcp, t)
+        t.parent = 0
+    fail(tcp, t, 0)
+    return RESET
 
 
 @compiled

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ..machine import compiled, i64, record, u8, u16, u32
+from ..machine import compiled, i64, record, u8, u32
 from . import seq
 
 ECE = 0x40              # flags of the TCP header
@@ -42,12 +42,13 @@ class Ecn:
     """ECN of one connection."""
 
     mode: u8            # Mode
-    asked: u8           # Mode that our last SYN asked for
+    asked: u8           # Mode that our first SYN asked for
     echo: u8            # CE has come, and no CWR since: every ACK says so (6.1.3)
     cwr_due: u8         # the window was reduced: the next segment of new data says so (6.1.2)
     cwr_sent: u8        # one has said so; until it is acknowledged, ECE is old news
     seen: u8            # a packet with ECT or CE has come
-    reserved: u16
+    plain: u8           # our SYN goes without flags by now: those before it were not answered
+    reserved: u8
     cwr_end: u32        # the sequence number behind that segment
     received_ce: i64    # packets that came with CE
     delivered_ce: i64   # packets of ours that the peer says came with CE (classic: acknowledged with ECE)
@@ -66,18 +67,18 @@ def wish(setting: int) -> int:
 
 
 @compiled
-def syn_flags(mode: int) -> int:
-    """Flags of a SYN that asks for a Mode: "ECN-setup SYN packet", "AccECN SYN"."""
-    if mode == Mode.ACCURATE:
-        return AE | CWR | ECE
-    return ECE | CWR if mode == Mode.CLASSIC else 0
+def syn_flags(e: Ecn) -> int:
+    """Flags of our SYN: "ECN-setup SYN packet", "AccECN SYN"."""
+    if e.plain or e.asked == Mode.OFF:
+        return 0
+    return AE | CWR | ECE if e.asked == Mode.ACCURATE else CWR | ECE
 
 
 @compiled
 def on_syn_again(e: Ecn, timeouts: int, fallback: int) -> None:
     """Our SYN was not answered: maybe because of its flags (6.1.1.1).  AccECN tries twice (RFC 9768 3.1.4.1)."""
     if fallback and timeouts > (1 if e.asked == Mode.ACCURATE else 0):
-        e.asked = Mode.OFF
+        e.plain = 1
 
 
 @compiled
@@ -109,16 +110,32 @@ def synack_flags(mode: int, codepoint: int) -> int:
 
 
 @compiled
-def agreed(asked: int, flags: int) -> int:
-    """The Mode that the peer's SYN-ACK, with these flags, leads to (RFC 9768 table 2)."""
+def agreed(e: Ecn, flags: int) -> int:
+    """The Mode that the peer's SYN-ACK, with these flags, leads to (RFC 9768 table 2).
+
+    Which of our SYNs it answers nobody knows.  AccECN was heard of, if it says so (RFC 9768 3.1.5); after a SYN without
+    flags a classic one must not send ECT (RFC 3168 6.1.1).
+    """
     got = flags & (AE | CWR | ECE)
-    if asked == Mode.OFF or got == 0 or got == AE | CWR | ECE:      # all: a host that copies what it does not know
+    if e.asked == Mode.OFF or got == 0 or got == AE | CWR | ECE:    # all: a host that copies what it does not know
         return Mode.OFF
-    if asked == Mode.ACCURATE and got != ECE:
-        return Mode.ACCURATE                            # (3.1.3) also 101, which is reserved
-    if got & (ECE | CWR) == ECE:
+    if e.asked == Mode.ACCURATE and got != ECE:
+        return Mode.ACCURATE                            # (RFC 9768 3.1.3) also 101, which is reserved
+    if got & (ECE | CWR) == ECE and not e.plain:
         return Mode.CLASSIC
     return Mode.OFF
+
+
+@compiled
+def is_contradicted(e: Ecn, setting: int, flags: int) -> bool:
+    """Whether the peer's SYN came as one for AccECN and as one for classic ECN: such a handshake MUST be reset, since
+    nobody could know which of the two counts (RFC 9768 3.1.5)."""
+    asked = flags & (AE | CWR | ECE)
+    if setting < Setting.ACCURATE or asked == 0:
+        return False
+    if e.mode == Mode.ACCURATE:
+        return asked == CWR | ECE
+    return e.mode == Mode.CLASSIC and asked != CWR | ECE
 
 
 # ---- 6.1.2 The TCP Sender ----------------------------------------------------------
@@ -157,7 +174,7 @@ def on_ack(e: Ecn, ack: int, flags: int) -> bool:
 @compiled
 def ect(e: Ecn) -> int:
     """The codepoint of new data (6.1.4 to 6.1.6: pure ACKs, copies and window probes are NOT_ECT)."""
-    return ECT_0 if e.mode != Mode.OFF else NOT_ECT
+    return ECT_0 if e.mode == Mode.CLASSIC else NOT_ECT     # AccECN: accecn.codepoint
 
 
 # ---- 6.1.3 The TCP Receiver --------------------------------------------------------

@@ -96,8 +96,9 @@ class Info:
     received_e1_bytes: u32
     received_e0_bytes: u32
     received_ce_bytes: u32
-    accecn_fail_mode: u16
-    accecn_opt_seen: u16
+    ecn: u8                 # bits 0 and 1: ecn.Mode; 2 and 3: accecn_option.Seen; 4 to 7: accecn.Fail
+    options2: u8            # none
+    options3: u16
 
 
 @record
@@ -236,6 +237,14 @@ def _counters(t: Tcb, i: Info, now: int) -> None:
     i.delivered = s.delivered
     i.delivered_ce = t.ecn.delivered_ce
     i.received_ce = t.ecn.received_ce
+    a = t.accecn
+    i.delivered_e1_bytes = a.delivered_e1
+    i.delivered_e0_bytes = a.delivered
+    i.delivered_ce_bytes = a.delivered_ce
+    i.received_e1_bytes = a.received_e1
+    i.received_e0_bytes = a.received
+    i.received_ce_bytes = a.received_ce
+    i.ecn = t.ecn.mode | a.option_seen << 2 | a.fail << 4
     i.bytes_sent = s.bytes_sent
     i.bytes_retrans = s.bytes_retrans
     i.dsack_dups = s.dsacks

@@ -11,7 +11,7 @@ from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
 from ..machine import addressof, be64, compiled, copy, sizeof, table
-from . import accecn, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
+from . import accecn, accecn_option, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
 from .header import ACK, MAX_WSCALE, Segment, default_mss
 from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
 
@@ -78,13 +78,15 @@ def _set_ecn(t: Tcb, seg: Segment, setting: int, check: bool) -> None:
     e = t.ecn
     answered = (seg.flags & ACK) != 0
     if answered:
-        e.mode = ecn.agreed(e.asked, seg.flags)
+        e.mode = ecn.agreed(e, seg.flags)
     elif t.passive or e.asked != ecn.Mode.OFF:              # or both ask at the same time
         e.mode = ecn.answer(setting, seg.flags, seg.tos & ecn.CODEPOINT)
     else:
         e.mode = ecn.Mode.OFF
     if e.mode == ecn.Mode.ACCURATE:
         accecn.on_handshake(t.accecn, e, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7, answered, check)
+        if answered and seg.accecn:                         # (RFC 9768 3.2.3.2.1) on a SYN it "MUST be ignored"
+            accecn_option.on_first(t.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_3)
 
 
 @compiled
@@ -266,9 +268,21 @@ def on_cookie(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     t.rcv_nxt = seg.seq
     t.rcv_adv = seq.add(seg.seq, min(t.space.ssthresh, space.MAX_UNSCALED))    # what our SYN-ACK offered
     t.ts.last_ack_sent = seg.seq
-    if seg.has_ts and tcp.settings.tcp_ecn != ecn.Setting.OFF and cookies.ecn_in(seq.add(seg.tsecr, -t.ts.offset)):
-        t.ecn.mode = ecn.Mode.CLASSIC
+    _restore_ecn(tcp, t, seg)
     return index
+
+
+@compiled
+def _restore_ecn(tcp: Tcp, t: Tcb, seg: Segment) -> None:
+    """Whether the SYN asked for ECN: the timestamp tells of the classic one; of AccECN the ACE field of a pure ACK, or
+    of any segment that has AE, which a classic peer never sets (RFC 9768 5.1)."""
+    setting = tcp.settings.tcp_ecn
+    ace = seg.flags >> 6 & 7
+    if setting >= ecn.Setting.ACCURATE and ace >= (2 if seg.len == 0 else 4):
+        t.ecn.mode = ecn.Mode.ACCURATE
+        accecn.on_handshake(t.accecn, t.ecn, ecn.NOT_ECT, ace, False, False)
+    elif seg.has_ts and setting != ecn.Setting.OFF and cookies.ecn_in(seq.add(seg.tsecr, -t.ts.offset)):
+        t.ecn.mode = ecn.Mode.CLASSIC
 
 
 @compiled

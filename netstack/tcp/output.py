@@ -17,6 +17,7 @@ from ..ip.net import SCRATCH_TRANSPORT, Net
 from ..machine import addressof, compiled, offsetof, put16, put64, ring
 from . import (
     accecn,
+    accecn_option,
     cwv,
     ecn,
     eor,
@@ -85,6 +86,10 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
             _send(tcp, net, t, bare_seq(t), 0, 0, ACK, ecn.NOT_ECT, now)
         return early
     more = 0
+    if t.ecn.mode == ecn.Mode.ACCURATE:
+        if t.accecn.reflect and t.ack_now:              # (RFC 9768 3.2.2.1) "SHOULD first send a pure ACK"
+            _send(tcp, net, t, bare_seq(t), 0, 0, ACK, ecn.NOT_ECT, now)
+        t.accecn.room = accecn_option.LENGTH if _has_option(tcp, t, now) else 0
     if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
         more = _send_data(tcp, net, t, now)
         if t.tlp.due:
@@ -129,11 +134,12 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
             t.ecn.asked = ecn.wish(s.tcp_ecn)
         else:
             ecn.on_syn_again(t.ecn, t.retransmits, s.tcp_ecn_fallback)
-    flags = SYN | ACK | _synack_flags(t) if passive else SYN | ecn.syn_flags(t.ecn.asked)
-    if passive and t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits == 0:      # (RFC 9768 3.2.3.2.1)
-        option = accecn.option_len(t.accecn, s.tcp_ecn_option, 0, 0, 40 - n, now)
+    flags = SYN | ACK | _synack_flags(t) if passive else SYN | ecn.syn_flags(t.ecn)
+    if passive and t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits == 0 and t.accecn.syn_again == 0 and (
+            s.tcp_ecn_option != accecn_option.Setting.NEVER):                   # (RFC 9768 3.2.3.2.1, 3.2.3.2.2)
+        option = accecn_option.length(t.accecn, 40 - n)
         if option != 0:
-            accecn.emit_option(t.accecn, head + HEADER_LEN + n, option, now)
+            accecn_option.emit(t.accecn, head + HEADER_LEN + n, option, now)
             n += option
     emit(head, t.ep.local_port, t.ep.remote_port, t.iss, t.rcv_nxt if passive else 0, flags,
          window.syn_field(t), 0, HEADER_LEN + n)
@@ -178,8 +184,9 @@ def _emit_fastopen(tcp: Tcp, t: Tcb, p: int, passive: bool) -> int:
 
 @compiled
 def _synack_flags(t: Tcb) -> int:
-    """ECN of a SYN-ACK; the second time that it is sent again without AccECN (RFC 9768 3.1.4.2)."""
+    """ECN of a SYN-ACK; the second time that it is sent again without AccECN (RFC 9768 3.1.4.2, 3.2.3.2.2)."""
     if t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits > 1:
+        accecn.on_plain_synack(t.accecn)
         return 0
     return ecn.synack_flags(t.ecn.mode, t.accecn.handshake)
 
@@ -336,7 +343,7 @@ def _send_text(tcp: Tcp, net: Net, t: Tcb, n: int, left: int, fin: bool, mss: in
     _remember(tcp, t, end, now)
     codepoint = ecn.NOT_ECT
     if n > 0 and t.snd_nxt == t.snd_max:                            # (RFC 3168 6.1.5) never sent before
-        codepoint = ecn.NOT_ECT if t.accecn.no_ect else ecn.ect(t.ecn)
+        codepoint = ecn.ect(t.ecn)
         flags |= ecn.on_new_data(t.ecn, seq.add(t.snd_nxt, mss) if cut and n > mss else end)    # the first has CWR
     _send(tcp, net, t, t.snd_nxt, n, mss if cut and n > mss else 0, flags, codepoint, now)
     if fin:
@@ -503,15 +510,16 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, size: int, flags: int, cod
     length = HEADER_LEN
     if t.ts.ok:
         length += emit_timestamp(head + length, timestamps.clock(t.ts, now), t.ts.recent)
-    sack = receive.sack_len(t, 60 - length)
-    if sack != 0:
-        receive.emit_sack(t, head + length, sack)
-        length += sack
     up = 0
     if t.ecn.mode == ecn.Mode.ACCURATE:
-        flags |= accecn.ack_flags(t.accecn, t.ecn)
-        length += _emit_accecn(tcp, t, head, length, n, now)
+        length += _emit_accecn(tcp, t, head + length, length, n, now)
+        flags |= accecn.ack_flags(t.accecn, t.ecn, n == 0 and not flags & FIN)
+        codepoint = accecn.codepoint(t.accecn, n + (flags & FIN), t.sack_ok)
     else:
+        sack = receive.sack_len(t, 60 - length)
+        if sack != 0:
+            receive.emit_sack(t, head + length, sack)
+            length += sack
         flags |= ecn.ack_flags(t.ecn)
     if seq.gt(t.snd_up, s) and n > 0:
         flags |= URG
@@ -526,17 +534,41 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, size: int, flags: int, cod
 
 
 @compiled
-def _emit_accecn(tcp: Tcp, t: Tcb, head: int, length: int, n: int, now: int) -> int:
-    """An AccECN option behind the others, if it is to be sent and there is room for it; its length."""
+def _has_option(tcp: Tcp, t: Tcb, now: int) -> bool:
+    """Whether a segment that is sent now has an AccECN option, if it fits."""
     s = tcp.settings
-    room = 60 - length
+    return accecn_option.is_due(t.accecn, s.tcp_ecn_option, s.tcp_ecn_option_beacon, t.rto.srtt, now)
+
+
+@compiled
+def _emit_accecn(tcp: Tcp, t: Tcb, p: int, used: int, n: int, now: int) -> int:
+    """SACK blocks and an AccECN option of a segment with n bytes of text, at p, behind `used` bytes; their length.
+
+    Two blocks go before the option, the option before the others (RFC 9768 3.2.3.3).  The ACK of a SYN-ACK (3.2.2.1)
+    and one that only tells of marks on ACKs (3.2.2.5.1) have no blocks.
+    """
+    a = t.accecn
+    room = 60 - used
     if n > 0:                                                       # text has its size already
-        used = length - HEADER_LEN - timestamps.OPTION_LEN * t.ts.ok
-        room = min(room, segment_size(t) - used - n)
-    size = accecn.option_len(t.accecn, s.tcp_ecn_option, s.tcp_ecn_option_beacon, t.rto.srtt, room, now)
-    if size != 0:
-        accecn.emit_option(t.accecn, head + length, size, now)
-    return size
+        text = segment_size(t) + a.room - n
+        room = min(room, text - (used - HEADER_LEN - timestamps.OPTION_LEN * t.ts.ok))
+    sack = 0 if n == 0 and (a.reflect or a.bare) else receive.sack_len(t, 60 - used)
+    if n > 0 and t.retransmits != 0 and t.snd_una == seq.add(t.iss, 1) and t.clocks.persist == 0:
+        accecn_option.on_first_lost(a)
+    size = 0
+    if _has_option(tcp, t, now):
+        size = accecn_option.length(a, room - sack)
+        fewer = sack
+        while size == 0 and a.changed and fewer > 4 + 8 * 2:
+            fewer -= 8
+            size = accecn_option.length(a, room - fewer)
+        if size != 0:
+            sack = fewer
+            accecn_option.emit(a, p, size, now)
+    a.option_sent = 1 if size != 0 else 0
+    if sack != 0:
+        receive.emit_sack(t, p + size, sack)
+    return size + sack
 
 
 @compiled

@@ -23,7 +23,7 @@ def algorithm(tcp: Tcp, t: Tcb) -> Algorithm:
 @compiled
 def segment_size(t: Tcb) -> int:
     """Eff.snd.MSS (RFC 9293 3.7.1): data bytes that a full segment carries."""
-    size = min(t.snd_mss, t.pmtu_mss)
+    size = min(t.snd_mss, t.pmtu_mss) - t.accecn.room
     if t.ts.ok:
         size -= timestamps.OPTION_LEN
     return max(size, 1)

@@ -40,9 +40,11 @@ def send_cookie(tcp: Tcp, net: Net, seg: Segment, now: int) -> None:
     wscale = -1
     if ts and seg.has_wscale and s.tcp_window_scaling:
         wscale = seg.wscale
-    marks = 0                                           # AccECN too is answered with classic ECN: there is one bit
-    if ts and ecn.answer(s.tcp_ecn, seg.flags, seg.tos & ecn.CODEPOINT) != ecn.Mode.OFF:
-        marks = 1
+    codepoint = seg.tos & ecn.CODEPOINT
+    mode = ecn.answer(s.tcp_ecn, seg.flags, codepoint)
+    if mode == ecn.Mode.CLASSIC and not ts:
+        mode = ecn.Mode.OFF
+    marks = 1 if mode == ecn.Mode.CLASSIC else 0        # AccECN needs no bit: the peer's ACK says it (RFC 9768 5.1)
     tsval = 0
     if ts:
         offset = isn.offset_of(tcp.key, s.tcp_timestamps, seg.dst_lo, seg.src_hi, seg.src_lo)
@@ -54,7 +56,7 @@ def send_cookie(tcp: Tcp, net: Net, seg: Segment, now: int) -> None:
     wnd = space.initial_window(size, max(ours - (OPTION_LEN if ts else 0), 1))
     shift = space.choose_scale(size, max(s.tcp_rmem_max, s.rmem_max)) if wscale >= 0 else -1
     length = HEADER_LEN + emit_syn_options(head + HEADER_LEN, ours, sack, ts, tsval, seg.tsval if ts else 0, shift)
-    emit(head, seg.dst_port, seg.src_port, iss, seq.add(seg.seq, 1), SYN | ACK | (ecn.ECE if marks else 0),
+    emit(head, seg.dst_port, seg.src_port, iss, seq.add(seg.seq, 1), SYN | ACK | ecn.synack_flags(mode, codepoint),
          wnd, 0, length)
     p = net.out
     p.src_hi = seg.dst_hi

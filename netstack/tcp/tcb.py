@@ -240,6 +240,7 @@ class TcpSettings:
     """Settings with Linux's sysctl names where the meaning is the same.  Times are ns."""
 
     tcp_syn_retries: i32
+    tcp_syn_linear_timeouts: i32        # SYNs sent again before the timeout grows, besides those
     tcp_synack_retries: i32
     tcp_retries1: i32
     tcp_retries2: i32
@@ -271,7 +272,7 @@ class TcpSettings:
     congestion: i32             # index of the default algorithm
     tcp_ecn: i32                # ecn.Setting
     tcp_ecn_fallback: i32       # RFC 3168 6.1.1.1
-    tcp_ecn_option: i32         # RFC 9768 3.2.3: 0 never, 1 when it must, 2 whenever it fits
+    tcp_ecn_option: i32         # RFC 9768 3.2.3: accecn_option.Setting
     tcp_ecn_option_beacon: i32  # ... but so many times in a round trip at least
     tcp_fastopen: i32           # bits of fastopen.py
     tcp_keepalive_probes: i32

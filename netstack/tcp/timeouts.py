@@ -117,10 +117,11 @@ def _limit(tcp: Tcp, t: Tcb) -> int:
     """How many timeouts in a row are too many."""
     s = tcp.settings
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
+        linear = s.tcp_syn_linear_timeouts if t.state == State.SYN_SENT else 0
         if t.syn_retries != 0:                              # TCP_SYNCNT; a child has its listener's
-            return t.syn_retries
+            return t.syn_retries + linear
         # as Linux: one more where text was taken
-        return s.tcp_synack_retries + t.fast.pending if t.passive else s.tcp_syn_retries
+        return s.tcp_synack_retries + t.fast.pending if t.passive else s.tcp_syn_retries + linear
     if t.user.limit != 0 and t.clocks.user != 0 and t.snd_una != t.snd_nxt:
         return MOST + 1                                      # the user timeout takes its place (RFC 5482 3)
     if t.ep.closed:
@@ -169,7 +170,8 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
     t.retransmits = min(t.retransmits + 1, MOST)
     tcp.counters.timeouts += 1
     stats.on_rto(t.stats, t.retransmits == 1, now)
-    rto.on_expired(t.rto)                                   # (5.5)
+    if t.state != State.SYN_SENT or t.retransmits > tcp.settings.tcp_syn_linear_timeouts:
+        rto.on_expired(t.rto)                               # (5.5)
     mark_due(tcp, t)
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
         t.syn_due = 1

@@ -101,7 +101,7 @@ def test_places():
               "rcv_space": 96, "total_retrans": 100, "pacing_rate": 104, "bytes_acked": 120, "segs_out": 136,
               "notsent_bytes": 144, "delivery_rate": 160, "busy_time": 168, "delivered": 192, "bytes_sent": 200,
               "dsack_dups": 216, "snd_wnd": 228, "rcv_wnd": 232, "rehash": 236, "total_rto": 240, "total_rto_time": 244,
-              "received_ce": 248, "accecn_opt_seen": 278}
+              "received_ce": 248, "delivered_e1_bytes": 252, "received_ce_bytes": 272, "ecn": 276}
     fields = vars(info.Info)["_layout_"]
     assert {name: fields[name].offset for name in places} == places
     assert info.SIZE == 280

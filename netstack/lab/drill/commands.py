@@ -26,6 +26,7 @@ COMMON: dict[str, str] = {
     "net.ipv4.tcp_wmem": "4096 262144 4194304",
     "net.ipv4.tcp_timestamps": "1",
     "net.ipv4.tcp_syn_retries": "5",
+    "net.ipv4.tcp_syn_linear_timeouts": "4",
     "net.ipv4.tcp_synack_retries": "5",
     "net.ipv4.tcp_frto": "2",
     "net.ipv4.tcp_sack": "1",

@@ -25,6 +25,9 @@ ECN = {"noecn": 0, "ect1": 1, "ect0": 2, "ce": 3}
 ENCAPSULATIONS = ("ipv4", "ipv6", "gre", "GREv0", "mpls", "psp", "vxlan")
 COUNTERS = ("e0b", "ceb", "e1b")            # of an AccECN option
 
+# The ACE field of AccECN: AE, CWR and ECE as a number
+ACE = {str(n): (AE if n & 4 else 0) | (CWR if n & 2 else 0) | (ECE if n & 1 else 0) for n in range(8)}
+
 
 class Packets(Cursor):
     """`< S 0:0(0) win 32792 <mss 1000>`, `> udp (1000)`, `< icmp ...`."""
@@ -109,6 +112,9 @@ class Packets(Cursor):
         flags = 0
         if self.now.kind == "word":
             for i, letter in enumerate(self.now.text):
+                if letter in ACE:                   # "P5.": the ACE field of AccECN
+                    flags |= ACE[letter]
+                    continue
                 if letter not in LETTERS:
                     raise ScriptError(At(self.now.at.line, self.now.at.column + i),
                                       f"expected TCP flags (S F R P U E W A . or -), found {letter!r}")
@@ -118,11 +124,10 @@ class Packets(Cursor):
             raise self.fail("TCP flags (S F R P U E W A . or -)")
         if self.now.kind == "float":                # ".5": ACK, and the ACE field of AccECN
             text = self.now.text
-            if len(text) != 2 or text[1] > "7":
+            if len(text) != 2 or text[1] not in ACE:
                 raise self.fail("TCP flags, or ACK with an ACE field of .0 to .7")
             self.step()
-            ace = int(text[1])
-            return flags | ACK | (AE if ace & 4 else 0) | (CWR if ace & 2 else 0) | (ECE if ace & 1 else 0)
+            return flags | ACK | ACE[text[1]]
         return flags | ACK if self.accept(".") else flags
 
     def sequence(self) -> tuple[int, int]:
