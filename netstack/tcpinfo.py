@@ -20,7 +20,7 @@ def unpack(raw: bytes) -> dict[str, int]:
     """The fields, by Linux's names without "tcpi_"; as many as the bytes have, for older kernels have fewer.
 
     `snd_wscale`, `rcv_wscale`, `delivery_rate_app_limited`, `fastopen_client_fail`, `ecn_mode`, `accecn_opt_seen` and
-    `accecn_fail_mode`, which share bytes, stand apart; the last three as since Linux 7.0 (6.18 had 16 bits for each of two).
+    `accecn_fail_mode`, which share bytes, stand apart; the last three as in Linux 7.0 (6.18 had 16 bits each for two).
     """
     found: dict[str, int] = {}
     for name, field in _FIELDS.items():

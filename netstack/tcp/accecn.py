@@ -262,6 +262,8 @@ def on_feedback(a: AccEcn, e: Ecn, ace: int, packets: int, marked: int, mss: int
             n = safe if a.per_ack <= (STRETCH << PRECISION) else n
         else:                                           # (A.2.2) as few turns of the field as those bytes need
             n = min(n + ((max(marked - n * mss, 0) + 8 * mss - 1) // (8 * mss)) * 8, safe)
+    if n < packets:
+        a.rounds = OVER
     e.delivered_ce += n
     return n
 

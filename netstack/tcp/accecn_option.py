@@ -54,6 +54,12 @@ def is_due(a: AccEcn, setting: int, beacon: int, srtt: int, now: int) -> bool:
 
 
 @compiled
+def reserve(a: AccEcn, due: bool) -> None:
+    """Full segments leave room for it: a sender that only sends text would never tell what it receives."""
+    a.room = LENGTH if due else 0
+
+
+@compiled
 def length(a: AccEcn, room: int) -> int:
     """Bytes that it takes where so many are free; 0: it would leave out what has changed ("MUST be omitted")."""
     if room >= LENGTH:

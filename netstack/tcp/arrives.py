@@ -318,9 +318,9 @@ def _count_old(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     """
     if seg.flags & SYN and t.passive == 0:
         accecn.on_synack_again(t.accecn, seg.tos & ecn.CODEPOINT)
-    elif seg.data_len > 0 and seq.geq(seq.add(seg.seq, seg.len), t.ts.last_ack_sent):
-        accecn.on_segment(t.accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0)
-    if seg.data_len > 0:
+    elif seg.data_len > 0 and seq.lt(seg.seq, t.rcv_nxt):
+        if seq.geq(seq.add(seg.seq, seg.len), t.ts.last_ack_sent):
+            accecn.on_segment(t.accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0)
         accecn_option.on_repeated(t.accecn, seg.seq)
 
 
@@ -404,8 +404,8 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             if tcp.settings.tcp_abort_on_overflow == 0:
                 return Drop.TCP_ACCEPT_QUEUE            # as Linux: the peer or our SYN-ACK timer tries again
             return _give_up(tcp, t)
-        if seg.accecn and t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN:
-            accecn_option.on_first(t.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_3)
+        if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN:
+            listen.take_first_option(t, seg)
         _establish(tcp, t, seg, now)
         if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN and accecn.on_last_ack(
                 t.accecn, t.ecn, seg.flags >> 6 & 7, seg.len == 0 and seg.sack_count == 0,

@@ -70,6 +70,15 @@ def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     if t.ws_ok == 0:
         t.rcv_wscale = 0
     _set_ecn(t, seg, s.tcp_ecn, s.tcp_ecn_fallback != 0)
+    if t.ecn.mode == ecn.Mode.ACCURATE and seg.flags & ACK:
+        take_first_option(t, seg)
+
+
+@compiled
+def take_first_option(t: Tcb, seg: Segment) -> None:
+    """The AccECN option of a SYN-ACK or of its ACK; on a SYN it "MUST be ignored" (RFC 9768 3.2.3.2.1)."""
+    if seg.accecn:
+        accecn_option.on_first(t.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_3)
 
 
 @compiled
@@ -85,8 +94,6 @@ def _set_ecn(t: Tcb, seg: Segment, setting: int, check: bool) -> None:
         e.mode = ecn.Mode.OFF
     if e.mode == ecn.Mode.ACCURATE:
         accecn.on_handshake(t.accecn, e, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7, answered, check)
-        if answered and seg.accecn:                         # (RFC 9768 3.2.3.2.1) on a SYN it "MUST be ignored"
-            accecn_option.on_first(t.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_3)
 
 
 @compiled

@@ -89,7 +89,7 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     if t.ecn.mode == ecn.Mode.ACCURATE:
         if t.accecn.reflect and t.ack_now:              # (RFC 9768 3.2.2.1) "SHOULD first send a pure ACK"
             _send(tcp, net, t, bare_seq(t), 0, 0, ACK, ecn.NOT_ECT, now)
-        t.accecn.room = accecn_option.LENGTH if _has_option(tcp, t, now) else 0
+        accecn_option.reserve(t.accecn, _has_option(tcp, t, now))
     if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
         more = _send_data(tcp, net, t, now)
         if t.tlp.due:

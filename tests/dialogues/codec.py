@@ -31,6 +31,7 @@ class Seg:
     fo: bytes | None = None             # Fast Open cookie (RFC 7413)
     fo_exp: bool = False                # ... in the experimental option
     options: bytes | None = None        # raw, instead of the above
+    more: bytes = b""                   # ... raw, behind them
     tos: int = 0                        # of the IP packet
     accecn: tuple[int, ...] | None = None       # an AccECN option: its kind and the counters as they come
     packet: bytes = b""                 # the IP packet it came in
@@ -117,6 +118,7 @@ def build(seg: Seg, src: bytes, dst: bytes) -> bytes:
             options += struct.pack("!BBH", 254, 4 + len(seg.fo), 0xF989) + seg.fo
         elif seg.fo is not None:
             options += struct.pack("!BB", 34, 2 + len(seg.fo)) + seg.fo
+    options += seg.more
     options += bytes(-len(options) % 4)
     head = struct.pack("!HHIIHHHH", seg.sport, seg.dport, seg.seq & 0xFFFF_FFFF, seg.ack & 0xFFFF_FFFF,
                        (20 + len(options)) << 10 | seg.flags, seg.wnd, 0, seg.up) + options

@@ -221,13 +221,13 @@ class Link:
                    wnd: int | None = None, mss: int | None = None, wscale: int | None = None, sack_ok: bool = False,
                    ts: Any = UNSET, sack: Any = (), up: int = 0, options: bytes | None = None,
                    port: int | None = None, to: int | None = None, tos: int = 0, fo: bytes | None = None,
-                   fo_exp: bool = False) -> Seg:
+                   fo_exp: bool = False, more: bytes = b"") -> Seg:
         """The peer sends a segment.  `seq`: by default what follows what it sent; `ack`: all that it has received."""
         talk = self.talk(port)
         if wnd is not None:
             talk.wnd = wnd
         seg = Seg(port or self.peer_port, to or self.port, talk.nxt if seq is None else seq, 0, flags, talk.wnd, up,
-                  data, mss, wscale, sack_ok, None, list(sack), fo, fo_exp, options, tos=tos)
+                  data, mss, wscale, sack_ok, None, list(sack), fo, fo_exp, options, tos=tos, more=more)
         if flags & ACK:
             seg.ack = (talk.iss or 0) + (talk.sent if ack is None else ack)
         elif ack is not None:

@@ -219,7 +219,8 @@ def settings(script, **keywords):
 @pytest.mark.parametrize("text", [
     "sysctl -q net.ipv4.tcp_syn_retries=1", "sysctl -w net.ipv4.tcp_syn_retries=1",
     "sysctl -q -w net/ipv4/tcp_syn_retries=1", "echo 1 > /proc/sys/net/ipv4/tcp_syn_retries",
-    "../common/defaults.sh\n../common/set_sysctls.py /proc/sys/net/ipv4/tcp_syn_retries=1",
+    ("../common/defaults.sh\n../common/set_sysctls.py /proc/sys/net/ipv4/tcp_syn_retries=1 "
+     "/proc/sys/net/ipv4/tcp_syn_linear_timeouts=0"),
     "./set_sysctls.py /proc/sys/net/ipv4/tcp_sack=0 /proc/sys/net/ipv4/tcp_syn_retries=1",
     "true; sysctl -q net.ipv4.tcp_syn_retries=1 && true",
 ])
