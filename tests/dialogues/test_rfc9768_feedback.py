@@ -42,6 +42,7 @@ def test_control_packets_count_too(make_link):
     link.peer_sends(ACK | ace(5), data=b"1", tos=CE, seq=ISS - 100)
     link.peer_sends(ACK | ace(5), data=b"1", tos=CE, seq=ISS + (1 << 30))
     link.peer_sends(ACK | ace(5) | FIN, data=b"text", tos=CE, seq=ISS + 1)
+    link.advance(0.3)
     got = link.drain()[-1]
     assert (got.flags, got.accecn) == (ACK | ace(7), (ORDER_1, 1, 4, 1))
     assert link.tcb(conn).ecn.received_ce == 2
