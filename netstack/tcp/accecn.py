@@ -6,7 +6,7 @@ Names are the RFC's: r.cep, r.e0b ... of the receiver of data, s.cep, s.e0b ... 
 """
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import IntEnum
 
 from ..machine import compiled, i64, record, u8, u16, u32
 from . import seq
@@ -25,7 +25,7 @@ OFTEN = 1 << 22         # bytes of one kind after which an option is owed at the
 E1B, CEB, E0B = 1, 2, 4         # bits of `changed`
 
 
-class Fail(IntFlag):
+class Fail(IntEnum):
     """What the path does to AccECN, with Linux's numbers (tcpi_accecn_fail_mode)."""
 
     ACE_SEND = 1        # our SYN-ACK was not answered until it had no flags
