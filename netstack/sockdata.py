@@ -71,13 +71,14 @@ class Transfer(Base):
 
         `where`: address and port; without, `connect` has been told.
         """
-        _keep, address, n = locate(data)
-        sent = int(entry.open_with(self._world, self._handle, address, n, *where))
-        if sent == -EAGAIN:                         # another thread's text was the first
-            return self.send(data, flags)
+        n = memoryview(data).nbytes
+        waits = self._patience != 0 and not flags & MSG_DONTWAIT
+        sent = self._begin_with(data, where, waits)
+        if sent == -EAGAIN:                         # it is open, or another thread's text was the first
+            return self.send(data, flags & ~MSG_FASTOPEN)
         if sent < 0 and sent != -EINPROGRESS:
             raise self._error(sent)
-        if self._patience == 0 or flags & MSG_DONTWAIT:
+        if not waits:
             if sent < 0:
                 raise self._error(sent)
             return sent
@@ -89,6 +90,11 @@ class Transfer(Base):
         if sent < n:
             sent += self.send(memoryview(data).cast("B")[sent:], flags & ~MSG_FASTOPEN)
         return sent
+
+    def _begin_with(self, data: Any, where: tuple[int, int, int, int], waits: bool) -> int:
+        """Send the SYN: see entry.open_with."""
+        _keep, address, n = locate(data)
+        return int(entry.open_with(self._world, self._handle, address, n, 1 if waits else 0, *where))
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send everything; the timeout is for the whole call."""

@@ -104,8 +104,7 @@ class socket(Transfer):
         conn: socket = object.__new__(socket)
         conn._adopt(description)
         out = bytes(32)
-        if entry.peer(self._world, handle, id(out) + BYTES) < 0:
-            return conn, names.unparse(self._af, 0, 0, 0, 0)        # reset already
+        entry.accepted_from(self._world, handle, id(out) + BYTES)
         return conn, names.unparse(self._af, *_four(out))
 
     def connect(self, address: Any, /) -> None:

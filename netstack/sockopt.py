@@ -39,6 +39,7 @@ TCP_USER_TIMEOUT = 18
 TCP_NOTSENT_LOWAT = 25
 TCP_FASTOPEN = 23
 TCP_FASTOPEN_CONNECT = 30
+TCP_FASTOPEN_KEY = 33
 TCP_FASTOPEN_NO_COOKIE = 34
 TCP_INQ = 36
 IPV6_MTU_DISCOVER = 23
@@ -56,6 +57,7 @@ class Form(Enum):
     DEVICE = "the name of an interface"
     ALGORITHM = "the name of a congestion control"
     STRUCT = "a struct that describes the connection"
+    KEY = "a key of 16 bytes, or two"
     FAMILY = "the socket's family"
     TYPE = "the socket's type"
     PROTOCOL = "the socket's protocol"
@@ -121,6 +123,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                             "the SYN, if there is a cookie", kinds=_TCP),
     (_STREAM, TCP_FASTOPEN_NO_COOKIE): Option(Form.INT, "1: Fast Open without cookies, where the network is trusted",
                                               kinds=_TCP),
+    (_STREAM, TCP_FASTOPEN_KEY): Option(Form.KEY, "16 bytes: the key of a listener's cookies, not the stack's; or 32: and "
+                                        "the key before it, whose cookies are good too", kinds=_TCP),
     (_STREAM, TCP_INQ): Option(Form.SWITCH, "recvmsg tells what is left to read (TCP_CM_INQ)", kinds=_TCP),
     (_STREAM, TCP_CONGESTION): Option(Form.ALGORITHM, "congestion control: cubic, reno or bbr", kinds=_TCP),
     (_STREAM, TCP_INFO): Option(Form.STRUCT, "struct tcp_info: what the connection is doing", writable=False,
@@ -193,6 +197,13 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
             raise OSError(ENOENT, error.args[0]) from None
         sock._stack._know(index)
         _engine_set(sock, level, name, index)
+    elif option.form is Form.KEY:
+        if not isinstance(value, bytes):
+            raise _invalid()
+        buffer = ctypes.create_string_buffer(value, max(len(value), 1))
+        r = entry.set_fastopen_key(sock._world, sock._handle, ctypes.addressof(buffer), len(value))
+        if r < 0:
+            raise sock._error(r)
     else:
         number = _number(value, option.narrow)
         if option.form is Form.FLAG:
@@ -268,6 +279,12 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         return _result(sock._stack.if_indextoname(index).encode() + b"\0" if index else b"", buflen)
     if form is Form.ALGORITHM:
         return _result(algorithms.names()[_engine_get(sock, level, name)].encode().ljust(_NAME, b"\0"), buflen)
+    if form is Form.KEY:
+        buffer = ctypes.create_string_buffer(2 * entry.KEY_LEN)
+        r = entry.fastopen_key(sock._world, sock._handle, ctypes.addressof(buffer), len(buffer))
+        if r < 0:
+            raise sock._error(r)
+        return _result(buffer.raw[:r], buflen)
     if form is Form.STRUCT and name == TCP_INFO:
         return _result(_structure(sock, entry.tcp_info, info.SIZE), buflen)
     if form is Form.STRUCT:

@@ -65,6 +65,7 @@ MECHANISMS = {
     "space",
     "drs",
     "fastopen",
+    "fastopen_client",
     "quickack",
     "urgent",
     "usertimeout",

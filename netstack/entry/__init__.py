@@ -23,23 +23,40 @@ from .data import (
 )
 from .life import accept, bind, close, connect, listen, open, shutdown
 from .stack import background, has_frames, lock, next_deadline, run, stop, turn, unlock
-from .status import attach_fd, bbr_info, get_option, local, peer, poll, set_option, state, tcp_info, wait
+from .status import (
+    KEY_LEN,
+    accepted_from,
+    attach_fd,
+    bbr_info,
+    fastopen_key,
+    get_option,
+    local,
+    peer,
+    poll,
+    set_fastopen_key,
+    set_option,
+    state,
+    tcp_info,
+    wait,
+)
 
 ENTRIES = (
     open, bind, listen, connect, accept, send, send_all, open_with, recv, available, ioctl, sendto, recvfrom, poll,
-    wait, shutdown, close, get_option, set_option, tcp_info, bbr_info, local, peer, state, attach_fd, turn,
-    next_deadline, run, has_frames, background, stop, lock, unlock,
+    wait, shutdown, close, get_option, set_option, tcp_info, bbr_info, local, peer, accepted_from, state, attach_fd,
+    turn, next_deadline, run, has_frames, background, stop, lock, unlock,
 )
 """Every entry point: what `netstack warm` compiles."""
 
 __all__ = [
     "ENTRIES",
+    "KEY_LEN",
     "MSG_FASTOPEN",
     "SIOCATMARK",
     "SIOCINQ",
     "SIOCOUTQ",
     "SIOCOUTQNSD",
     "accept",
+    "accepted_from",
     "attach_fd",
     "available",
     "background",
@@ -47,6 +64,7 @@ __all__ = [
     "bind",
     "close",
     "connect",
+    "fastopen_key",
     "get_option",
     "has_frames",
     "ioctl",
@@ -64,6 +82,7 @@ __all__ = [
     "send",
     "send_all",
     "sendto",
+    "set_fastopen_key",
     "set_option",
     "shutdown",
     "state",

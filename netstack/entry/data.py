@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from .. import datagram, drive, handles
 from ..endpoint import POLLOUT, Endpoint
-from ..errors import EAGAIN, EINVAL, ENOTTY, EOPNOTSUPP
+from ..errors import EAGAIN, EINPROGRESS, EINVAL, ENOTTY, EOPNOTSUPP
 from ..machine import addressof, compiled
 from ..machine import lock as mutex
-from ..tcp import calls, fastopen, receive
+from ..tcp import calls, fastopen, receive, tcb
 from ..tcp.tcb import State, Tcb
 from ..world import World
 from . import datagrams, streams
@@ -54,10 +54,12 @@ def send_all(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, d
 
 
 @held_call
-def open_with(w: World, h: int, ep: Endpoint, address: int, n: int, hi: int, lo: int, port: int, scope: int) -> int:
+def open_with(w: World, h: int, ep: Endpoint, address: int, n: int, waits: int, hi: int, lo: int, port: int,
+              scope: int) -> int:
     """sendto(2) with MSG_FASTOPEN that does not block: bytes that the SYN carries, -EINPROGRESS: none, or -errno.
 
-    RFC 7413 4.2.1.  Port 0: the first text after a connect with TCP_FASTOPEN_CONNECT; -EAGAIN when it is not the first.
+    RFC 7413 4.2.1.  Port 0: the first text after a connect with TCP_FASTOPEN_CONNECT; -EAGAIN when it is not the first,
+    or the connection is open.  `waits`: the caller sends the rest as soon as it is.
     """
     if not handles.is_tcp(h):
         return -EOPNOTSUPP
@@ -73,7 +75,9 @@ def open_with(w: World, h: int, ep: Endpoint, address: int, n: int, hi: int, lo:
         result = -EAGAIN
     if result == 0:
         room = n if receive.make_room_to_send(w.tcp, t, n) else 0
-        result = calls.open_with(w.tcp, t, address, room, now)
+        result = calls.open_with(w.tcp, t, address, room, waits, now)
+    elif result == -EINPROGRESS and waits and n > 0:
+        t.fast.more = 1
     drive.after_call(w, now)
     mutex.unlock(addressof(t) + SND_LOCK)
     return result
@@ -84,6 +88,10 @@ def _connect_with(w: World, ep: Endpoint, t: Tcb, hi: int, lo: int, port: int, s
     """0 when text may follow in the SYN, else as `connect`."""
     if not w.tcp.settings.tcp_fastopen & fastopen.CLIENT:
         return -EOPNOTSUPP
+    if t.fast.deferred:
+        return 0                                        # as Linux: `connect` has said where
+    if tcb.is_synchronized(t):
+        return -EAGAIN                                  # as Linux: it is open, and the flag means nothing any more
     if scope != 0:
         ep.interface = scope
     asked = t.fast.connect

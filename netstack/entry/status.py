@@ -4,11 +4,14 @@ from __future__ import annotations
 from .. import datagram, drive, engine, handles, options
 from ..endpoint import Endpoint
 from ..errors import EINVAL, ENOTCONN, EOPNOTSUPP
-from ..machine import at, compiled, store64
+from ..machine import at, compiled, load64, store64
+from ..machine.random import Key
 from ..tcp import info
 from ..tcp.tcb import State, notify
 from ..world import World
 from .door import call, checked
+
+KEY_LEN = 16                    # bytes of a key (TCP_FASTOPEN_KEY)
 
 
 @compiled
@@ -44,6 +47,52 @@ def set_option(w: World, h: int, ep: Endpoint, option: int, value: int) -> int:
     result = options.put(w, h, ep, option, value, now)
     drive.after_call(w, now)
     return result
+
+
+@call
+def set_fastopen_key(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
+    """TCP_FASTOPEN_KEY: 16 bytes at `address`, the key of a listener's cookies, or 32: and the key before it."""
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    if n != KEY_LEN and n != 2 * KEY_LEN:
+        return -EINVAL
+    drive.lock(w)
+    f = handles.connection(w, ep.index).fast
+    f.key.k0 = load64(address)
+    f.key.k1 = load64(address + 8)
+    if n > KEY_LEN:
+        f.backup.k0 = load64(address + KEY_LEN)
+        f.backup.k1 = load64(address + KEY_LEN + 8)
+    f.keys = n // KEY_LEN
+    drive.unlock(w)
+    return 0
+
+
+@call
+def fastopen_key(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
+    """TCP_FASTOPEN_KEY: write the listener's keys, or the stack's, to `address`, room for n bytes.  How many bytes."""
+    if not handles.is_tcp(h):
+        return -EOPNOTSUPP
+    if n < 2 * KEY_LEN:
+        return -EINVAL
+    drive.lock(w)
+    f = handles.connection(w, ep.index).fast
+    s = w.tcp.settings
+    if f.keys:
+        result = _write_keys(f.key, f.backup, f.keys, address)
+    else:
+        result = _write_keys(s.tcp_fastopen_key, s.tcp_fastopen_backup, s.tcp_fastopen_keyed, address)
+    drive.unlock(w)
+    return result
+
+
+@compiled
+def _write_keys(key: Key, backup: Key, keys: int, address: int) -> int:
+    store64(address, key.k0)
+    store64(address + 8, key.k1)
+    store64(address + KEY_LEN, backup.k0)
+    store64(address + KEY_LEN + 8, backup.k1)
+    return keys * KEY_LEN
 
 
 @call
@@ -97,11 +146,23 @@ def write_peer(w: World, h: int, ep: Endpoint, out: int) -> int:
         t = handles.connection(w, ep.index)
         if t.state in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
             return -ENOTCONN
+    _tell_peer(ep, out)
+    return 0
+
+
+@call
+def accepted_from(w: World, h: int, ep: Endpoint, out: int) -> int:
+    """The address that accept(2) tells, as `peer`: also of a connection that has been reset since."""
+    _tell_peer(ep, out)
+    return 0
+
+
+@compiled
+def _tell_peer(ep: Endpoint, out: int) -> None:
     store64(out, ep.remote_hi)
     store64(out + 8, ep.remote_lo)
     store64(out + 16, ep.remote_port)
     store64(out + 24, ep.interface if (ep.remote_hi >> 54) & 0x3FF == 0x3FA else 0)
-    return 0
 
 
 @call

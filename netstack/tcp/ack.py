@@ -347,6 +347,7 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     t.max_window = max(t.max_window, t.snd_wnd)
     if t.fast.pending == 0:
         begin(tcp, t, now)
+    t.stats.delivered = 1                                       # the SYN
     if t.syn_retransmitted:
         t.cc.cwnd = recovery.segment_size(t)                    # (RFC 5681 3.1) IW is one segment after a lost SYN
     t.ts.last_ack_sent = t.rcv_nxt
@@ -372,7 +373,6 @@ def begin(tcp: Tcp, t: Tcb, now: int) -> None:
         t.snd_max = first
     path.begin(tcp, t, now)
     t.stats.begun = now
-    t.stats.delivered = 1                                       # the SYN
     rack.init(t.rack, first)
     t.was_open = 1
     recovery.describe(tcp, t)
@@ -392,6 +392,8 @@ def _take_early(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         stats.set_busy(t.stats, True, now)
         t.snd_nxt = t.snd_max
     _take(tcp, t, seg, now)
+    if f.text != 0:
+        t.stats.delivered = 1                                   # the SYN and its text: one segment, as Linux counts
     if t.queue.head == 0:
         return
     usertimeout.begin(t.user, now)

@@ -20,6 +20,7 @@ from . import (
     demux,
     ecn,
     fastopen,
+    fastopen_client,
     listen,
     orphan,
     quickack,
@@ -121,6 +122,8 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     if seg.flags & ACK:                                                 # first, check the ACK bit
         if seq.leq(seg.ack, t.iss) or seq.gt(seg.ack, t.snd_max):
             return Drop.TCP_BAD_ACK if seg.flags & RST else RESET
+        if tcp.settings.tcp_timestamps and _echoes_another(t, seg, now):
+            return Drop.TCP_PAWS if seg.flags & RST else RESET
         acceptable = True
     if seg.flags & RST:                                                 # second, check the RST bit
         if not acceptable:
@@ -143,7 +146,9 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         accurate = t.ecn.mode == ecn.Mode.ACCURATE
         if accurate and seg.flags >> 6 & 7 == ecn.reflection(ecn.CE):
             recovery.on_mark(tcp, t, now)               # (RFC 9768 3.2.2.2) our SYN met a queue; not counted in s.cep
-        if t.defer.limit != 0 and seg.len == 1 and t.fin == 0 and not accurate:     # (tcp(7)) our text carries the ACK
+        later = t.defer.limit != 0 or t.fast.more
+        if later and seg.len == 1 and t.fin == 0 and not accurate:              # (tcp(7)) our text will carry it
+            quickack.enter(t.quick, quickack.MOST_QUICK, current(t), tcp.settings.tcp_delack)
             t.clocks.delayed_ack = now + defer.LONGEST_DELAY
             arm(tcp, t, t.clocks.delayed_ack)
             return DONE
@@ -161,19 +166,28 @@ def _syn_sent(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 
 
 @compiled
+def _echoes_another(t: Tcb, seg: Segment, now: int) -> bool:
+    """Whether a SYN-ACK's TSecr is none that we have sent: it answers another SYN (as Linux: PAWSActive)."""
+    first = timestamps.clock(t.ts, t.keepalive.heard)       # when connect was called
+    return (seg.has_ts != 0 and seg.tsecr != 0
+            and (seq.lt(seg.tsecr, first) or seq.gt(seg.tsecr, timestamps.clock(t.ts, now))))
+
+
+@compiled
 def _learn_fastopen(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     """Whether the text of our SYN was taken, and what the server has given for the next time (RFC 7413 4.2.1)."""
     f = t.fast
     e = t.ep
     taken = f.text != 0 and seg.ack == t.snd_max
-    fastopen.on_answer(tcp.fast, f, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, t.snd_mss, seg.fo, seg.fo_len,
-                       seg.fo_exp, t.syn_retransmitted, 1 if taken else 0, now)
+    fastopen_client.on_answer(tcp.fast, f, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, t.snd_mss, seg.fo,
+                              seg.fo_len, seg.fo_exp, t.syn_retransmitted, 1 if taken else 0, now)
     if taken:
         f.text_acked = 1
         tcp.fast.disabled = 0
         tcp.counters.fast_open_active += 1
     elif f.text != 0:
         f.failed = 1
+        f.failure = fastopen.Failure.REPEATED if t.syn_retransmitted else fastopen.Failure.NOT_ACKED
         tcp.counters.fast_open_active_fail += 1
 
 

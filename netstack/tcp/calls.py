@@ -27,6 +27,7 @@ from . import (
     demux,
     eor,
     fastopen,
+    fastopen_client,
     listen,
     orphan,
     path,
@@ -111,9 +112,11 @@ def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -
     enter(tcp, t, State.SYN_SENT)
     t.fast.tries = 0
     t.fast.asks = 0
+    t.fast.more = 0
+    t.fast.failure = fastopen.Failure.NONE
     if t.fast.connect:
         t.fast.deferred = 1
-        if prepare_fastopen(tcp, t, now) == fastopen.Use.TEXT:
+        if prepare_fastopen(tcp, t, now) == fastopen_client.Use.TEXT:
             return 0                                    # TCP_FASTOPEN_CONNECT: the SYN waits for the first text
         t.fast.deferred = 0
     return send_syn(tcp, t, now)
@@ -136,32 +139,34 @@ def send_syn(tcp: Tcp, t: Tcb, now: int) -> int:
 
 @compiled
 def prepare_fastopen(tcp: Tcp, t: Tcb, now: int) -> int:
-    """Choose what our SYN asks for: a fastopen.Use."""
+    """Choose what our SYN asks for: a fastopen_client.Use."""
     e = t.ep
     bits = tcp.settings.tcp_fastopen
-    index = fastopen.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
-    may = fastopen.use(tcp.fast, t.fast, bits, tcp.settings.tcp_fastopen_pause, index, now)
-    fastopen.prepare(tcp.fast, t.fast, bits, index, may, now)
+    index = fastopen_client.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
+    may = fastopen_client.use(tcp.fast, t.fast, bits, tcp.settings.tcp_fastopen_pause, index, now)
+    fastopen_client.prepare(tcp.fast, t.fast, bits, index, may, now)
     return may
 
 
 @compiled
-def open_with(tcp: Tcp, t: Tcb, address: int, n: int, now: int) -> int:
+def open_with(tcp: Tcp, t: Tcb, address: int, n: int, waits: int, now: int) -> int:
     """The SYN of a connection that waits for its first text, with as much of the n bytes as may be in it (RFC 7413
-    4.2.1): how many, or -EINPROGRESS: none.  The send ring has its memory."""
+    4.2.1): how many, or -EINPROGRESS: none.  The send ring has its memory.  `waits`: the rest comes when it is open."""
     f = t.fast
     count = 0
-    if prepare_fastopen(tcp, t, now) == fastopen.Use.TEXT:
+    may = prepare_fastopen(tcp, t, now)
+    if may == fastopen_client.Use.TEXT:
         e = t.ep
         room = t.pmtu_mss
-        index = fastopen.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
+        index = fastopen_client.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
         if index >= 0 and tcp.fast.entries[index].mss != 0:
             room = min(room, tcp.fast.entries[index].mss)
-        count = max(min(n, room - fastopen.OPTION_SPACE, ring.room(t.snd)), 0)
+        count = max(min(n, room - fastopen_client.OPTION_SPACE, ring.room(t.snd)), 0)
         if count > 0:
             ring.place(t.snd, t.snd.tail, address, count)
             ring.set_tail(t.snd, t.snd.tail + count)
         f.text = count
+    f.more = 1 if waits and n > count else 0
     send_syn(tcp, t, now)
     return count if count > 0 else -EINPROGRESS
 
@@ -514,11 +519,14 @@ def abort(tcp: Tcp, t: Tcb, errno: int) -> None:
 
 @compiled
 def stop_listening(tcp: Tcp, t: Tcb) -> None:
-    """The listener goes: its half-open children and those nobody accepted are reset."""
+    """The listener goes, and its half-open children; those that nobody accepted are reset."""
     demux.remove_listener(tcp, t)
     t.hash_next = 0
-    while t.half_head != 0:
-        abort(tcp, get(tcp, t.half_head), 0)
+    while t.half_head != 0:                                 # no reset: if the peer's ACK comes it is answered with one
+        child = get(tcp, t.half_head)
+        listen.leave(tcp, child)
+        tcp.counters.attempt_fails += 1
+        fail(tcp, child, 0)
     index = listen.take(tcp, t)
     while index != 0:
         child = get(tcp, index)

@@ -1,17 +1,16 @@
-"""TCP Fast Open: text in the SYN, from a client that shows the cookie it was given before.
+"""TCP Fast Open: text in the SYN, from a client that shows the cookie it was given before.  What servers do.
 
-RFC 7413.  The server's cookie is Linux's: SipHash-2-4 of both addresses under the
-stack's key (tcp_fastopen_key), 8 bytes.  The client keeps the cookies it was given
-in a table of fixed size.  A SYN with text that comes twice may open two
-connections (section 6.1): a server must be content with that before it asks for
-TCP_FASTOPEN.
+RFC 7413.  The cookie is Linux's: SipHash-2-4 of both addresses, 8 bytes, under the
+listener's key (TCP_FASTOPEN_KEY) or the stack's (tcp_fastopen_key).  A SYN with
+text that comes twice may open two connections (section 6.1): a server must be
+content with that before it asks for TCP_FASTOPEN.  fastopen_client.py is the other
+side.
 """
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated
 
-from ..machine import SECOND, Array, add64, addressof, compiled, copy, i32, i64, mul64, offsetof, record, u8, u16, u32
+from ..machine import SECOND, add64, addressof, compiled, i32, i64, mul64, offsetof, put64, record, u8, u16, u32
 from ..machine.random import Key, siphash64
 
 # net.ipv4.tcp_fastopen
@@ -22,21 +21,17 @@ SERVER_WITHOUT_COOKIE = 0x200
 ALL_LISTENERS = 0x400               # without TCP_FASTOPEN: as if it had been set to the backlog
 
 COOKIE_LEN = 8                      # bytes of ours; (4.1.1) allows 4 to 16
-MOST = 16
 NO_OPTION = 255                     # a length that means: there is none
-OPTION_SPACE = 40                   # bytes that a SYN with text keeps for its options
-ENTRIES = 64                        # servers that a client remembers
 HELD = 60 * SECOND                  # a reset child counts as pending for so long at least (as Linux)
-MOST_DOUBLINGS = 6                  # of the time without Fast Open, and of that without it towards one server
-OLD_KIND, NEW_KIND = 1, 2           # the kind of option that is worth a try when a server has given no cookie
 
 
-class Use(IntEnum):
-    """What a client's SYN may do."""
+class Failure(IntEnum):
+    """Why text did not go with a client's SYN, or not arrive (tcpi_fastopen_client_fail)."""
 
-    NOTHING = 0
-    ASK = 1             # request a cookie
-    TEXT = 2            # carry text
+    NONE = 0
+    NO_COOKIE = 1       # TFO_COOKIE_UNAVAILABLE
+    NOT_ACKED = 2       # TFO_DATA_NOT_ACKED
+    REPEATED = 3        # TFO_SYN_RETRANSMITTED
 
 
 @record
@@ -53,6 +48,10 @@ class FastOpen:
     pending: u8         # its text was taken before the handshake is over: counted by its listener
     text_acked: u8      # the text of the SYN has arrived
     failed: u8          # ... or has not
+    failure: u8         # why not, or why there was none: a Failure
+    more: u8            # who wrote it waits to write more: that will carry our ACK
+    keys: u8            # (LISTEN) TCP_FASTOPEN_KEY: 1 or 2 keys of its own; 0: the stack's
+    child: u8           # its SYN opened it (TCPI_OPT_TFO_CHILD)
     text: u16           # bytes of text in our SYN
     listener: u32       # that counts it ...
     generation: u32     # ... if it is still this one
@@ -62,37 +61,11 @@ class FastOpen:
     resets_before: i32  # (LISTEN) ... and in the time before it
     turned_at: i64      # (LISTEN) ns
     made: i64           # the cookie of our SYN-ACK, network order
+    key: Key            # (LISTEN) of the cookies it gives
+    backup: Key         # (LISTEN) whose cookies are good too, if there are two
 
 
-@record
-class Entry:
-    """What a client remembers of one server (4.1.3)."""
-
-    local_hi: i64           # the cookie is for this address of ours
-    local_lo: i64
-    remote_hi: i64
-    remote_lo: i64
-    used_at: i64            # ns; 0: this entry is free
-    lost_at: i64            # ns, when a SYN with text was lost last
-    cookie: Annotated[Array[u8], 16]
-    mss: u16                # that the server has announced
-    length: u8              # of the cookie; 0: none yet
-    experimental: u8        # it came in the experimental option
-    lost: u8                # SYNs with text lost in a row
-    kind: u8                # OLD_KIND, NEW_KIND: what to ask with next, since there was no answer
-    reserved: u16
-
-
-@record
-class Remembered:
-    """What all clients of a stack share."""
-
-    disabled_at: i64        # ns, when text in a SYN last seemed to be swallowed
-    disabled: i64           # how often, in a row
-    entries: Annotated[Array[Entry], 64]
-
-
-COOKIE = offsetof(Entry, "cookie")
+MADE = offsetof(FastOpen, "made")
 
 
 # ---- the server's cookie (4.1.2) -------------------------------------------------
@@ -121,6 +94,23 @@ def cookie(key: Key, client_hi: int, client_lo: int, server_hi: int, server_lo: 
     return _swap64(siphash64(key, _swap64(client_hi), _swap64(client_lo), _swap64(server_hi), _swap64(server_lo), 0, 4))
 
 
+@compiled
+def made_with(key: Key, backup: Key, keys: int, shown: int, client_hi: int, client_lo: int, server_hi: int,
+              server_lo: int, v4: bool) -> int:
+    """Which key a cookie that a client shows was made with: 1, 2 for the backup; 0: neither."""
+    if shown == cookie(key, client_hi, client_lo, server_hi, server_lo, v4):
+        return 1
+    if keys > 1 and shown == cookie(backup, client_hi, client_lo, server_hi, server_lo, v4):
+        return 2
+    return 0
+
+
+@compiled
+def make(f: FastOpen, key: Key, client_hi: int, client_lo: int, server_hi: int, server_lo: int, v4: bool) -> None:
+    """The cookie that our SYN-ACK is to bring."""
+    put64(addressof(f) + MADE, cookie(key, client_hi, client_lo, server_hi, server_lo, v4))
+
+
 # ---- the server's limit (5.1) ----------------------------------------------------
 
 @compiled
@@ -134,130 +124,3 @@ def has_room(f: FastOpen, now: int) -> bool:
         f.resets = 0
         f.turned_at = now
     return f.count + f.resets + f.resets_before < f.limit
-
-
-# ---- the client's memory (4.1.3) -------------------------------------------------
-
-@compiled
-def find(m: Remembered, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int) -> int:
-    """The index of the entry for a server, or -1."""
-    for i in range(ENTRIES):
-        e = m.entries[i]
-        if (e.remote_lo == remote_lo and e.used_at != 0 and e.remote_hi == remote_hi and e.local_lo == local_lo
-                and e.local_hi == local_hi):
-            return i
-    return -1
-
-
-@compiled
-def _place(m: Remembered, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int) -> int:
-    """... made if there is none, in the place of the one that was not used for longest."""
-    index = find(m, local_hi, local_lo, remote_hi, remote_lo)
-    if index >= 0:
-        return index
-    index = 0
-    for i in range(ENTRIES):
-        if m.entries[i].used_at < m.entries[index].used_at:
-            index = i
-    e = m.entries[index]
-    e.local_hi = local_hi
-    e.local_lo = local_lo
-    e.remote_hi = remote_hi
-    e.remote_lo = remote_lo
-    e.lost_at = 0
-    e.mss = 0
-    e.length = 0
-    e.experimental = 0
-    e.lost = 0
-    e.kind = 0
-    return index
-
-
-@compiled
-def learn(m: Remembered, index: int, mss: int, given: int, length: int, experimental: int, now: int) -> None:
-    """The SYN-ACK to a SYN that tried: the server's MSS, and the cookie that stands at `given`, if it has one."""
-    e = m.entries[index]
-    e.used_at = max(now, 1)
-    e.mss = mss
-    if 0 < length <= MOST:
-        e.length = length
-        e.experimental = experimental
-        copy(addressof(e) + COOKIE, given, length)
-
-
-@compiled
-def on_answer(m: Remembered, f: FastOpen, local_hi: int, local_lo: int, remote_hi: int, remote_lo: int, mss: int,
-              given: int, length: int, experimental: int, repeated: int, acked: int, now: int) -> None:
-    """Our SYN is answered: `acked` says whether its text is, `repeated` whether it was sent more than once."""
-    if f.tries == 0:
-        return                                          # nothing was asked for: a cookie is not kept
-    index = _place(m, local_hi, local_lo, remote_hi, remote_lo)
-    e = m.entries[index]
-    none = length == NO_OPTION or length == 0
-    learn(m, index, mss, given, 0 if none else length, experimental, now)
-    if repeated and none and f.text != 0 and not acked:
-        e.lost = min(e.lost + 1, MOST_DOUBLINGS)        # (4.1.3.1) the path or the server does not take it
-        e.lost_at = now
-        return
-    e.lost = 0
-    if none and f.text == 0 and not repeated and e.length == 0:
-        kind = NEW_KIND if f.experimental else OLD_KIND
-        e.kind = max(e.kind, kind)                      # (4.1.3.1) as Linux: the other kind of option, once
-
-
-@compiled
-def use(m: Remembered, f: FastOpen, bits: int, pause: int, index: int, now: int) -> int:
-    """What a SYN to the server of entry `index` (-1: an unknown one) may do: a Use.
-
-    bits: net.ipv4.tcp_fastopen; pause: tcp_fastopen_blackhole_timeout_sec, ns.
-    """
-    if bits & CLIENT == 0 or is_disabled(m, pause, now):
-        return Use.NOTHING
-    if index >= 0:
-        e = m.entries[index]
-        if e.lost > 1 and now < e.lost_at + (HELD << e.lost):
-            return Use.NOTHING                          # SYNs with text were lost repeatedly
-        if e.length != 0:
-            return Use.TEXT
-    if bits & CLIENT_WITHOUT_COOKIE or f.no_cookie:
-        return Use.TEXT
-    return Use.ASK
-
-
-@compiled
-def prepare(m: Remembered, f: FastOpen, bits: int, index: int, may: int, now: int) -> None:
-    """Choose the option of the SYN, as `use` has allowed it."""
-    f.tries = 1 if may != Use.NOTHING else 0
-    f.asks = f.tries
-    f.experimental = 0
-    if may == Use.TEXT and (bits & CLIENT_WITHOUT_COOKIE or f.no_cookie):
-        f.asks = 0                                      # as Linux: no option at all
-    if index >= 0 and f.asks:
-        e = m.entries[index]
-        e.used_at = max(now, 1)
-        f.experimental = e.experimental
-        if e.length == 0 and e.kind == OLD_KIND:
-            f.experimental = 1
-
-
-# ---- a path that swallows it (4.1.3.1, 7.1) --------------------------------------
-
-@compiled
-def is_disabled(m: Remembered, pause: int, now: int) -> bool:
-    """Whether Fast Open is not tried for now, since connections that used it were given up."""
-    if pause == 0 or m.disabled == 0:
-        return False
-    return now < m.disabled_at + (pause << min(m.disabled - 1, MOST_DOUBLINGS))
-
-
-@compiled
-def disable(m: Remembered, now: int) -> None:
-    """A connection that used it has timed out again and again."""
-    m.disabled += 1
-    m.disabled_at = now
-
-
-@compiled
-def is_swallowed(f: FastOpen, timeouts: int, gives_up: bool) -> bool:
-    """Whether these timeouts in a row hint at a middlebox that drops what Fast Open sends (as Linux: the third)."""
-    return f.tries != 0 and (timeouts == 2 or (timeouts < 2 and gives_up))

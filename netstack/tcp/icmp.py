@@ -25,7 +25,9 @@ def error_arrives(tcp: Tcp, net: Net, e: IcmpError, now: int) -> int:
         return Drop.TCP_NO_PORT
     t = get(tcp, index)
     s = be32(e.quoted + 4)
-    if seq.lt(s, t.snd_una) or seq.geq(s, t.snd_max):                   # (RFC 5927 4.1) in flight
+    first = t.iss if t.fast.pending else t.snd_una                      # a SYN-ACK behind which text may be (RFC 7413)
+    if seq.lt(s, first) or seq.geq(s, t.snd_max):                   # (RFC 5927 4.1) in flight
+        tcp.counters.out_of_window_icmps += 1
         return Drop.TCP_UNACCEPTABLE
     if e.mtu != 0:
         if e.mtu >= max(t.pmtu_mss, t.mtu.size) + path.headers(is_v4(e.dst_hi, e.dst_lo)):

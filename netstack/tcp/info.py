@@ -23,6 +23,7 @@ UNKNOWN = 0xFFFF_FFFF                       # a smallest round-trip time before 
 UNLIMITED_RATE = -1                         # ~0
 MICRO = 1000                                # ns
 SYN_DATA = 0x20             # text of a SYN was acknowledged (RFC 7413)
+TFO_CHILD = 0x80            # a listener's connection that its SYN has opened
 HEADERS_V4, HEADERS_V6 = 40, 60             # IP and TCP, without options
 
 
@@ -153,6 +154,8 @@ def _options(t: Tcb, i: Info) -> None:
         i.options |= ECN_SEEN
     if t.fast.text_acked:
         i.options |= SYN_DATA
+    if t.fast.child:
+        i.options |= TFO_CHILD
 
 
 @compiled
@@ -233,7 +236,7 @@ def _counters(t: Tcb, i: Info, now: int) -> None:
     i.data_segs_in = s.data_segs_in
     i.data_segs_out = s.data_segs_out
     i.delivery_rate = t.rate.best
-    i.flags = t.rate.best_app_limited
+    i.flags = t.rate.best_app_limited | t.fast.failure << 1
     i.delivered = s.delivered
     i.delivered_ce = t.ecn.delivered_ce
     i.received_ce = t.ecn.received_ce

@@ -146,7 +146,8 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
             tcp.counters.fast_open_passive_fail += 1
         return -index
     t = get(tcp, index)
-    t.fast.answer = 1 if fast & ANSWER else 0
+    if fast & ANSWER:
+        _make_cookie(tcp, listener, t)
     t.fast.experimental = seg.fo_exp
     t.irs = seg.seq
     t.rcv_nxt = seq.add(seg.seq, 1)
@@ -161,6 +162,7 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     on_established(tcp, t)                  # to the accept queue: it may be read, and answered
     tcp.counters.fast_open_passive += 1
     t.fast.pending = 1
+    t.fast.child = 1
     t.fast.listener = listener.ep.index
     t.fast.generation = listener.ep.generation
     listener.fast.count += 1
@@ -188,16 +190,34 @@ def _judge_fastopen(tcp: Tcp, listener: Tcb, seg: Segment, now: int) -> int:
         return 0
     if seg.fo_len == fastopen.COOKIE_LEN:
         v4 = is_v4(seg.src_hi, seg.src_lo)
+        f = listener.fast
         shown = be64(seg.fo)
-        if shown == fastopen.cookie(s.tcp_fastopen_key, seg.src_hi, seg.src_lo, seg.dst_hi, seg.dst_lo, v4):
+        if f.keys:                                      # TCP_FASTOPEN_KEY
+            which = fastopen.made_with(f.key, f.backup, f.keys, shown, seg.src_hi, seg.src_lo, seg.dst_hi, seg.dst_lo,
+                                       v4)
+        else:
+            which = fastopen.made_with(s.tcp_fastopen_key, s.tcp_fastopen_backup, s.tcp_fastopen_keyed, shown,
+                                       seg.src_hi, seg.src_lo, seg.dst_hi, seg.dst_lo, v4)
+        if which == 1:
             return EARLY
-        if s.tcp_fastopen_keyed > 1 and shown == fastopen.cookie(s.tcp_fastopen_backup, seg.src_hi, seg.src_lo,
-                                                                 seg.dst_hi, seg.dst_lo, v4):
+        if which == 2:
             tcp.counters.fast_open_passive_alt_key += 1
             return EARLY | ANSWER                       # (4.1.2) made with the key before: it gets a new one
     if seg.fo_len != 0:
         tcp.counters.fast_open_passive_fail += 1
     return ANSWER
+
+
+@compiled
+def _make_cookie(tcp: Tcp, listener: Tcb, t: Tcb) -> None:
+    """Our SYN-ACK brings the client a cookie, under the listener's key or the stack's (RFC 7413 4.1.2)."""
+    e = t.ep
+    v4 = is_v4(e.remote_hi, e.remote_lo)
+    t.fast.answer = 1
+    if listener.fast.keys:
+        fastopen.make(t.fast, listener.fast.key, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, v4)
+    else:
+        fastopen.make(t.fast, tcp.settings.tcp_fastopen_key, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, v4)
 
 
 @compiled

@@ -12,9 +12,8 @@ from ..drivers.offload import Gso
 from ..errors import EMSGSIZE
 from ..ip import checksum
 from ..ip import output as ip_output
-from ..ip.address import is_v4
 from ..ip.net import SCRATCH_TRANSPORT, Net
-from ..machine import addressof, compiled, offsetof, put16, put64, ring
+from ..machine import addressof, compiled, put16, ring
 from . import (
     accecn,
     accecn_option,
@@ -22,6 +21,7 @@ from . import (
     ecn,
     eor,
     fastopen,
+    fastopen_client,
     mtu_probe,
     pacing,
     path,
@@ -60,7 +60,6 @@ from .recovery import segment_size
 from .tcb import State, Tcb, Tcp, arm
 
 PROTOCOL = 6
-FAST_MADE = offsetof(fastopen.FastOpen, "made")
 LARGEST = 65535 - 40 - 60   # bytes of text that fit into one packet with all its headers
 BURST = 64                  # segments a connection may send before the others have their turn
 NO_ROOM = 10_000_000        # ns until a connection looks again whether there is a run for it (runs.py)
@@ -169,17 +168,14 @@ def _emit_fastopen(tcp: Tcp, t: Tcb, p: int, passive: bool) -> int:
         if f.answer == 0:
             return 0
         f.answer = 0
-        made = addressof(f) + FAST_MADE
-        put64(made, fastopen.cookie(tcp.settings.tcp_fastopen_key, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo,
-                                    is_v4(e.remote_hi, e.remote_lo)))
-        return emit_fastopen(p, made, fastopen.COOKIE_LEN, f.experimental)
+        return emit_fastopen(p, addressof(f) + fastopen.MADE, fastopen.COOKIE_LEN, f.experimental)
     if f.asks == 0:
         return 0
-    index = fastopen.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
+    index = fastopen_client.find(tcp.fast, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo)
     if index < 0:
         return emit_fastopen(p, 0, 0, f.experimental)
     entry = tcp.fast.entries[index]
-    return emit_fastopen(p, addressof(entry) + fastopen.COOKIE, entry.length, f.experimental)
+    return emit_fastopen(p, addressof(entry) + fastopen_client.COOKIE, entry.length, f.experimental)
 
 
 @compiled

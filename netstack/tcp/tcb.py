@@ -41,7 +41,8 @@ from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
 from .eor import Ends
-from .fastopen import FastOpen, Remembered
+from .fastopen import FastOpen
+from .fastopen_client import Remembered
 from .header import Segment
 from .memory import Memory
 from .mtu_probe import MtuProbe
@@ -364,6 +365,7 @@ class TcpCounters:
     mtu_probes: i64
     mtu_probes_lost: i64
     mtu_black_holes: i64
+    out_of_window_icmps: i64    # ICMP errors about what is not in flight (RFC 5927 4.1)
 
 
 @record

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import MS, compiled, timers
-from . import defer, fastopen, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
+from . import defer, fastopen_client, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
 from .calls import abort, starve
 from .congestion import Ca
 from .tcb import State, Tcb, Tcp, fail, mark_due
@@ -156,8 +156,8 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
         _retransmit_syn_ack(tcp, t, now)
         return
     gives_up = t.retransmits >= _limit(tcp, t)
-    if fastopen.is_swallowed(t.fast, t.retransmits, gives_up) and tcp.settings.tcp_fastopen_pause != 0:
-        fastopen.disable(tcp.fast, now)
+    if fastopen_client.is_swallowed(t.fast, t.retransmits, gives_up) and tcp.settings.tcp_fastopen_pause != 0:
+        fastopen_client.disable(tcp.fast, now)
         tcp.counters.fast_open_blackhole += 1
         tcp.counters.fast_open_active_fail += 1
     if gives_up:

@@ -7,7 +7,7 @@ import pytest
 
 from netstack import socket as names
 from netstack.errors import Drop
-from netstack.tcp import fastopen
+from netstack.tcp import fastopen, fastopen_client
 
 from .link import ACK, FIN, PEER_PORT, PORT, RST, SYN, State
 
@@ -388,11 +388,11 @@ def test_black_hole(make_link):
 def test_memory_is_bounded(make_link):
     link = make_link()
     m = link.tcp.fast
-    for i in range(fastopen.ENTRIES + 10):
-        fastopen.learn(m, fastopen._place(m, 0, 1, 0, 1000 + i), 1460, 0, 0, 0, 100 + i)
-    found = [fastopen.find(m, 0, 1, 0, 1000 + i) >= 0 for i in range(fastopen.ENTRIES + 10)]
-    assert found == [False] * 10 + [True] * fastopen.ENTRIES    # who was not asked for longest has gone
-    assert fastopen.find(m, 0, 2, 0, 1073) == -1                # a cookie is for one address of ours
+    for i in range(fastopen_client.ENTRIES + 10):
+        fastopen_client.learn(m, fastopen_client._place(m, 0, 1, 0, 1000 + i), 1460, 0, 0, 0, 100 + i)
+    found = [fastopen_client.find(m, 0, 1, 0, 1000 + i) >= 0 for i in range(fastopen_client.ENTRIES + 10)]
+    assert found == [False] * 10 + [True] * fastopen_client.ENTRIES    # who was not asked for longest has gone
+    assert fastopen_client.find(m, 0, 2, 0, 1073) == -1                # a cookie is for one address of ours
 
 
 # ---- server ------------------------------------------------------------------

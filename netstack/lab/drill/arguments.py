@@ -75,6 +75,7 @@ class Arguments:
     def __init__(self, runner: Bench) -> None:
         self.runner = runner
         self.open: dict[int, Open] = {}
+        self.hidden: list[Open] = []            # whose number another one has now
 
     def argument(self, call: Call, i: int, what: str = "an argument") -> Node:
         """The i-th one."""
@@ -163,6 +164,8 @@ class Arguments:
         if isinstance(call.result, Dots):
             return next(n for n in range(3, 1 << 20) if n not in self.open)
         number = self.integer(call.result)
+        if number in self.open and call.name in ("accept", "accept4"):
+            self.hidden.append(self.open.pop(number))       # packetdrill does not mind
         if number in self.open:
             raise ScriptError(call.result.at, f"descriptor {number} is open already")
         return number

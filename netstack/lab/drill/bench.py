@@ -19,6 +19,7 @@ from . import packets
 from .arguments import Answer, Attempt
 from .calls import Calls
 from .configure import Options
+from .counters import Counters
 from .packets import ICMP6, TCP, UDP, Seen
 from .script import NS, Call, Mismatch
 from .talk import Talk
@@ -64,9 +65,11 @@ class Bench:
             self.stack.attach(self.wire, ip=f"{options.local_ip}/{prefix}", gateway=gateway, dad=False)
         self.mac = self.wire.mac
         self.calls = Calls(self)
+        self.counters = Counters()
         self.talks: list[Talk] = []         # the latest first
         self.queue: deque[Seen] = deque()
         self.listener = options.bind_port
+        self.listens = False                # since listen(), no packet of the peer has come
         self.next_port = FIRST_PORT
         self.pending: Pending | None = None
         self.alarms: list[int] = []
@@ -201,13 +204,20 @@ class Bench:
     # ---- conversations
 
     def listening(self, port: int) -> None:
-        """The latest listener's port: where the peer's SYNs go."""
+        """The latest listener's port: where the peer's SYNs go.  The next one opens a connection."""
         self.listener = port
+        self.listens = True
+
+    def leave_all(self) -> None:
+        """The script makes a socket: as in packetdrill, what the others send on their own from now on is no event."""
+        for conversation in self.talks:
+            conversation.left = True
 
     def touched(self, conversation: Talk | None) -> None:
         """The script has used it: packets without ports belong to it."""
         if conversation is not None:
             self.last_talk = conversation
+            conversation.left = False
             self.talks.remove(conversation)
             self.talks.insert(0, conversation)
 

@@ -25,11 +25,12 @@ class Calls(Lifecycle, Transfer, Modes, Readiness):
 
     def close_all(self) -> None:
         """At the end of a script."""
-        for o in self.open.values():
+        for o in [*self.open.values(), *self.hidden]:
             if o.sock is not None:
                 o.sock._description.linger = -1
                 o.sock.close()
         self.open.clear()
+        self.hidden.clear()
 
     def begin(self, call: Call) -> Attempt:
         """A call, ready to be tried."""

@@ -40,10 +40,17 @@ COMMON: dict[str, str] = {
     "net.ipv4.tcp_pacing_ss_ratio": "200",
     "net.ipv4.tcp_pacing_ca_ratio": "120",
     "net.ipv4.tcp_notsent_lowat": "4294967295",
-    "net.ipv4.tcp_fastopen": "0x70403",
+    "net.ipv4.tcp_fastopen": "0x3",
     "net.ipv4.tcp_fastopen_key": "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
     "net.ipv4.tcp_syncookies": "1",
 }
+
+# ... and that of packetdrill's own scripts, which lies in a directory beside theirs
+BESIDE = {"net.ipv4.tcp_fastopen": "0x70403"}
+
+# What is no sysctl, as keys of `assignments`
+FLUSH = "ip tcp_metrics flush all"
+NSTAT = "nstat"                                     # the value: a counter that must have grown since the last time
 
 
 def assignments(command: Command) -> Iterator[tuple[At, str, str, bool]]:
@@ -83,9 +90,7 @@ def _sum(match: re.Match[str]) -> str:
 
 def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
     name = words[0].rpartition("/")[2]
-    rest = [w for w in words[1:] if w not in (">/dev/null", "2>&1")]
-    if rest[-2:-1] in ([">"], ["2>"]) and rest[-1] == "/dev/null":
-        rest = rest[:-2]
+    rest = _without_redirections(words[1:])
     if name == "sysctl":
         values = [w for w in rest if w not in FLAGS]
         if values and all("=" in w for w in values):
@@ -94,7 +99,8 @@ def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
                 yield at, key.strip().replace("/", "."), value.strip(), True
             return
     elif name in DEFAULTS and not rest:
-        for key, value in COMMON.items():
+        values_of = COMMON if words[0] == "./defaults.sh" else {**COMMON, **BESIDE}
+        for key, value in values_of.items():
             yield at, key, value, False
         return
     elif name in SETTERS and rest:
@@ -109,12 +115,26 @@ def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
     elif name == "echo" and rest[1:] == [">", HYSTART] and rest[0] in HYSTART_BITS:
         yield at, "netstack.tcp_hystart", HYSTART_BITS[rest[0]], True
         return
-    elif RESTORE.match(words[0]) or words in (["true"], [":"]) or words == ["ip", "tcp_metrics", "flush", "all"]:
-        return                                      # each script has a stack of its own: nothing to restore or forget
+    elif RESTORE.match(words[0]) or words in (["true"], [":"]):
+        return                                      # each script has a stack of its own: nothing to restore
+    elif [name, *rest] == FLUSH.split():
+        yield at, FLUSH, "", True
+        return
+    elif name == NSTAT and (not rest or (len(rest) == 3 and rest[:2] == ["|", "grep"])):
+        yield at, NSTAT, rest[2] if rest else "", True
+        return
     elif name == "ethtool" and rest[:1] in (["-K"], ["--offload"]) and rest[3:] and set(rest[3::2]) == {"off"}:
         return                                      # nothing is offloaded here
     raise Unsupported(at, f"the shell command {' '.join(words)!r}: only commands that set a sysctl are carried out "
                           "(sysctl, echo ... > /proc/sys/..., set_sysctls.py, defaults.sh)")
+
+
+def _without_redirections(words: list[str]) -> list[str]:
+    """What is left when nothing is to be seen of the output."""
+    words = [w for w in words if w not in (">/dev/null", "&>/dev/null", "2>&1")]
+    while len(words) > 1 and words[-2] in (">", "2>", "&>") and words[-1] == "/dev/null":
+        words = words[:-2]
+    return words
 
 
 def _dotted(path: str) -> str:

@@ -29,6 +29,7 @@ class Lifecycle(Arguments):
 
         def attempt() -> Answer:
             sock = self.runner.stack.socket(family, kind, protocol)
+            self.runner.leave_all()
             sock.setblocking(False)
             return Answer(self.adopt(call, Open(sock, not kind & O_NONBLOCK)))
         return attempt

@@ -20,8 +20,9 @@ class Peer(Bench):
     def _inbound(self, packet: TcpPacket) -> Talk:
         """The conversation that a packet of the peer belongs to."""
         source, destination = packet.ports or (None, None)
+        fresh, self.listens = self.listens and source is None and packet.flags & (SYN | ACK) == SYN, False
         for conversation in self.talks:
-            if conversation.protocol == TCP and conversation.fits(source, destination, True):
+            if conversation.protocol == TCP and conversation.fits(source, destination, True) and not fresh:
                 if packet.flags & (SYN | ACK) == SYN and source is None and self._is_over(conversation):
                     break                               # the peer opens another one, from another port
                 return conversation

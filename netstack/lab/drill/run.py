@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...tcp import fastopen_client
 from ...tcpinfo import TCP_INFO
 from . import commands, info, proc
 from .bench import Pending, seconds
@@ -22,6 +23,7 @@ from .parser import parse
 from .peer import Peer
 from .script import (
     NS,
+    At,
     Call,
     Clock,
     Code,
@@ -151,9 +153,30 @@ class Runner(Peer, Expect):
                 raise Mismatch(command.at, f"the command {command.text!r} finds nothing")
             return
         for at, key, value, named in commands.assignments(command):
+            if key == commands.FLUSH:
+                self._forget_cookies()
+                continue
+            if key == commands.NSTAT:
+                self._count(at, value)
+                continue
             why = commands.apply(self.stack.settings, key, value)
             if why is not None and named:
                 self.note(f"{self.path}:{at.line}:{at.column}: {key}={value} has no effect: {why}")
+
+    def _forget_cookies(self) -> None:
+        """Of what Linux keeps in tcp_metrics, a stack has what Fast Open's clients remember (RFC 7413 4.1.3)."""
+        fast = self.stack._record.tcp.fast
+        for i in range(fastopen_client.ENTRIES):
+            fast.entries[i].used_at = 0
+
+    def _count(self, at: At, name: str) -> None:
+        """nstat"""
+        try:
+            failed = self.counters.look(self.stack.stats(), name)
+        except KeyError:
+            raise Unsupported(at, f"the counter {name}: this stack does not have it") from None
+        if failed is not None:
+            raise Mismatch(at, failed)
 
     def code(self, code: Code) -> None:
         """%{ }%: Python about the TCP_INFO of the socket that was used last."""

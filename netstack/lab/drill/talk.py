@@ -34,6 +34,7 @@ class Talk:
     peer_syn: int = 0                   # sequence number of the peer's last SYN
     settled: bool = False               # the stack has acknowledged the peer's SYN: others change nothing
     opened: bool = False                # the peer has sent more than SYNs
+    left: bool = False                  # the script has made another socket since: what it sends concerns no event
     stamps: dict[int, int] = field(default_factory=dict)        # TSval: script's to the stack's
     first_stamp: tuple[int, int, int] | None = None             # the first one: script's, the stack's, ns
 

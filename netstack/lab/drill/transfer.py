@@ -7,7 +7,9 @@ import socket as real
 import struct
 from typing import Any
 
+from ... import names
 from ...endpoint import POLLERR, POLLHUP, POLLOUT
+from ...tcp import tcb
 from .arguments import Answer, Arguments, Attempt, Open
 from .script import NS, Braces, Call, Name, Node, ScriptError, Several, Text, Unsupported
 from .symbols import SYMBOLS
@@ -135,8 +137,17 @@ class Transfer(Arguments):
     def do_sendto(self, call: Call) -> Attempt:
         """sendto(2)"""
         node = self.argument(call, 4, "an address")
+        flags = self.integer(self.argument(call, 3))
+        if isinstance(node, Name) and node.text == "AF_UNSPEC":
+            return self._send_nowhere(call, flags)
         where = self.address(node, (self.runner.connect_host, self.runner.options.connect_port))
-        return self._send(call, self.integer(self.argument(call, 3)), where=where)
+        return self._send(call, flags, where=where)
+
+    def _send_nowhere(self, call: Call, flags: int) -> Attempt:
+        """sendto(2) with an address that is none: Python's socket objects, and so this stack's, cannot be told that."""
+        if flags & MSG_FASTOPEN:                    # as Linux
+            return self.on_socket(call, lambda o: Answer(-1, errno.EOPNOTSUPP))
+        return self._send(call, flags)              # a stream ignores it
 
     def do_writev(self, call: Call) -> Attempt:
         """writev(2)"""
@@ -148,7 +159,11 @@ class Transfer(Arguments):
         count = self._message(node)
         if self._control(node):
             raise Unsupported(node.at, "ancillary data to be sent")
-        return self._send(call, self.integer(self.argument(call, 2)), count)
+        name = node.fields().get("msg_name") if isinstance(node, Braces) else None
+        where = None
+        if name is not None and not (isinstance(name.value, Name) and name.value.text == "NULL"):
+            where = self.address(name.value, (self.runner.connect_host, self.runner.options.connect_port))
+        return self._send(call, self.integer(self.argument(call, 2)), count, where)
 
     def _send(self, call: Call, flags: int, count: int | None = None, where: Any = None) -> Attempt:
         if count is None:
@@ -170,19 +185,25 @@ class Transfer(Arguments):
             if _is_null(self.argument(call, 1)) and count > 0 and o.sock.type == real.SOCK_STREAM:
                 return Answer(-1, errno.EFAULT)
             data = self.data(call, o, 1, count, done)[done:]
-            fast = flags & MSG_FASTOPEN and not opened
-            if where is not None and (fast or not (o.sock.type == real.SOCK_STREAM and o.talk is not None)):
+            stream = o.sock.type == real.SOCK_STREAM
+            waits = o.blocks and not flags & MSG_DONTWAIT
+            if stream and not opened and (flags & MSG_FASTOPEN or self._is_deferred(o)):
+                opened = True
+                result = self._open_with(o, data, where if flags & MSG_FASTOPEN else None, waits)
+                if result != -errno.EAGAIN:
+                    done = max(result, 0)
+                    o.written += done
+                    opening = waits and (result >= 0 or result == -errno.EINPROGRESS)
+                    if opening:
+                        return None
+                    return Answer(done) if result >= 0 else Answer(-1, -result)
+            if where is not None and not (stream and o.talk is not None):
                 try:
                     done = o.sock.sendto(data, flags & ~MSG_DONTWAIT, where)
-                except BlockingIOError as error:
-                    if error.errno != errno.EINPROGRESS or not o.blocks or flags & MSG_DONTWAIT:
-                        raise
                 finally:
                     self.named(o, where)
                 o.written += done
-                opened = True
-                opening = bool(flags & MSG_FASTOPEN) and o.blocks and not flags & MSG_DONTWAIT
-                return None if opening else Answer(done)
+                return Answer(done)
             while done < count:
                 try:
                     sent = o.sock.send(data[:count - done], flags & ~(MSG_DONTWAIT | MSG_FASTOPEN))
@@ -199,6 +220,18 @@ class Transfer(Arguments):
                 o.sock.send(b"", flags & ~MSG_DONTWAIT)
             return Answer(done)
         return self.on_socket(call, action)
+
+    def _is_deferred(self, o: Open) -> bool:
+        """Whether it waits for its first text (TCP_FASTOPEN_CONNECT)."""
+        return bool(tcb.get(self.runner.stack._tcp, o.sock._handle & 0xFFFF_FFFF).fast.deferred)
+
+    def _open_with(self, o: Open, data: bytes, where: Any, waits: bool) -> int:
+        """Its SYN, with the text that may be in it: how many bytes, or -errno."""
+        parsed = (0, 0, 0, 0) if where is None else names.parse(self.runner.stack, self.runner.family, where, "sendto")
+        result = int(o.sock._begin_with(data, parsed, waits))
+        if where is not None:
+            self.named(o, where)
+        return result
 
     def _iovec(self, node: Node) -> int:
         """How many bytes the parts of [{..., 1000}, ...] have together."""
