@@ -123,8 +123,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                             "the SYN, if there is a cookie", kinds=_TCP),
     (_STREAM, TCP_FASTOPEN_NO_COOKIE): Option(Form.INT, "1: Fast Open without cookies, where the network is trusted",
                                               kinds=_TCP),
-    (_STREAM, TCP_FASTOPEN_KEY): Option(Form.KEY, "16 bytes: the key of a listener's cookies, not the stack's; or 32: and "
-                                        "the key before it, whose cookies are good too", kinds=_TCP),
+    (_STREAM, TCP_FASTOPEN_KEY): Option(Form.KEY, "a listener's own key for cookies; the one before it may follow, "
+                                        "whose cookies are good too", kinds=_TCP),
     (_STREAM, TCP_INQ): Option(Form.SWITCH, "recvmsg tells what is left to read (TCP_CM_INQ)", kinds=_TCP),
     (_STREAM, TCP_CONGESTION): Option(Form.ALGORITHM, "congestion control: cubic, reno or bbr", kinds=_TCP),
     (_STREAM, TCP_INFO): Option(Form.STRUCT, "struct tcp_info: what the connection is doing", writable=False,

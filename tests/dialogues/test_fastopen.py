@@ -351,7 +351,72 @@ def test_errors_of_sendto(client):
     assert sendto(client, b"x", sock=sock)[1] == -errno.EALREADY
     answer(client, ack=9)
     client.expect(ACK)
-    assert sendto(client, b"x", sock=sock)[1] == -errno.EISCONN
+    assert sendto(client, b"x", sock=sock)[1] == 1      # open: the flag means nothing any more, as on Linux
+    client.expect(ACK, data=b"x")
+
+
+def test_flag_after_a_deferred_connect(client):
+    """MSG_FASTOPEN after connect with TCP_FASTOPEN_CONNECT: the text goes with the SYN."""
+    sock = client.socket()
+    sock.setsockopt(TCP, names.TCP_FASTOPEN_CONNECT, 1)
+    sock.connect((client.theirs, PEER_PORT))
+    assert sendto(client, b"question", sock=sock)[1] == 8
+    client.expect(SYN, fo=COOKIE, data=b"question")
+
+
+def test_failure_in_tcp_info(make_link):
+    """tcpi_fastopen_client_fail: no cookie, text not acknowledged, SYN sent again."""
+    link = make_link(tcp_timestamps=0)
+    sock, _ = sendto(link, b"first", port=39999)
+    link.expect(SYN, fo=b"")
+    assert sock.info()["fastopen_client_fail"] == fastopen.Failure.NO_COOKIE
+    answer(link, fo=COOKIE)
+    link.expect(ACK)
+    for port, failure in ((41000, fastopen.Failure.NOT_ACKED), (41001, fastopen.Failure.REPEATED)):
+        sock, _ = sendto(link, b"question", port=port)
+        link.expect(SYN, data=b"question")
+        assert sock.info()["fastopen_client_fail"] == fastopen.Failure.NONE
+        if failure == fastopen.Failure.REPEATED:
+            link.expect(SYN, after=1)
+        answer(link, ack=1)
+        link.expect(ACK, data=b"question")
+        link.peer_sends(ACK, ack=9)
+        assert sock.info()["fastopen_client_fail"] == failure
+
+
+def test_cookie_that_was_not_asked_for_is_not_kept(make_link):
+    """As Linux: in the mode without cookies (4) none is learned."""
+    link = make_link(tcp_fastopen=5, tcp_timestamps=0)
+    sendto(link, b"question", port=39999)
+    link.expect(SYN, fo=None, data=b"question")
+    answer(link, ack=9, fo=COOKIE)
+    link.expect(ACK)
+    link.stack.settings["net.ipv4.tcp_fastopen"] = 1
+    assert sendto(link, b"question", port=40002)[1] == -errno.EINPROGRESS
+    link.expect(SYN, fo=b"")
+
+
+def test_answer_to_another_syn_is_reset(make_link):
+    """A SYN-ACK that echoes a timestamp we never sent (as Linux); the right one is taken still."""
+    link = make_link()
+    sendto(link, b"question")
+    syn = link.expect(SYN)
+    answer(link, ts=(1000, (syn.ts[0] + 9999) & 0xFFFF_FFFF))
+    link.expect(RST, seq=1)
+    answer(link, ts=(1000, syn.ts[0]))
+    link.expect(ACK)
+    assert link.state() == State.ESTABLISHED
+
+
+def test_writer_that_waits_carries_the_ack(make_link):
+    """As Linux: the rest of a blocking send acknowledges the SYN-ACK; alone, the ACK comes after its delay."""
+    link = make_link(tcp_timestamps=0)
+    sock, _ = sendto(link, b"question")
+    link.expect(SYN, fo=b"")
+    link.tcb(sock).fast.more = 1
+    answer(link, fo=COOKIE)
+    sock.send(b"question")
+    link.expect(ACK, seq=1, ack=501, data=b"question")
 
 
 @pytest.mark.parametrize(("option", "value", "error"), [
@@ -444,6 +509,33 @@ def test_cookie_is_linuxs(make_link):
     assert fastopen.cookie(key, 0, client, 0, server, True) == 0x3021_B9D8_8901_7EEB
     link.stack.settings[KEY] = "0-0-0-0"
     assert fastopen.cookie(key, 0, client, 0, server, True) & ((1 << 64) - 1) == 0xB7C1_2350_A90D_C8F5
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_key_of_a_listener(make_link, version):
+    """TCP_FASTOPEN_KEY: its cookies instead of the stack's; the second key's are good, and are renewed."""
+    link = serve(make_link, version=version)
+    first, second = bytes(range(16)), bytes(range(16, 32))
+    stack_key = link.server.getsockopt(TCP, names.TCP_FASTOPEN_KEY, 64)
+    assert len(stack_key) == 16
+    others = cookie_of(link)
+    for wrong in (b"", bytes(3), bytes(17), bytes(48)):
+        with pytest.raises(OSError) as caught:
+            link.server.setsockopt(TCP, names.TCP_FASTOPEN_KEY, wrong)
+        assert caught.value.errno == errno.EINVAL
+    link.server.setsockopt(TCP, names.TCP_FASTOPEN_KEY, first)
+    assert link.server.getsockopt(TCP, names.TCP_FASTOPEN_KEY, 64) == first
+    cookie = cookie_of(link)
+    assert cookie != others
+    link.peer_sends(SYN, seq=100, mss=1460, fo=others, data=b"question", port=41000)
+    link.expect(SYN | ACK, ack=101, fo=cookie, port=41000)
+    link.server.setsockopt(TCP, names.TCP_FASTOPEN_KEY, second + first)
+    assert link.server.getsockopt(TCP, names.TCP_FASTOPEN_KEY, 64) == second + first
+    link.peer_sends(SYN, seq=100, mss=1460, fo=cookie, data=b"question", port=41001)
+    got = link.expect(SYN | ACK, ack=109, port=41001)
+    assert got.fo not in (cookie, others, b"", None)
+    link.server.setsockopt(TCP, names.TCP_FASTOPEN_KEY, stack_key)
+    assert cookie_of(link) == others
 
 
 @pytest.mark.parametrize("version", [4, 6])
