@@ -108,6 +108,7 @@ def _take_early(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     reason = DONE
     if seg.data_len > 0:
         reason = receive.place(tcp, t, seg, now)
+        quickack.forget(t.quick)                            # as Linux: the first text is what comes behind the SYN
     t.ts.last_ack_sent = t.rcv_nxt
     t.fast.text_acked = 1 if t.rcv_nxt != seq.add(t.irs, 1) else 0
     notify(tcp, t)

@@ -45,6 +45,13 @@ def start(q: QuickAck, most: int, now: int) -> None:
 
 
 @compiled
+def forget(q: QuickAck) -> None:
+    """No text has come yet that tells anything."""
+    q.quick = 0
+    q.ato = 0
+
+
+@compiled
 def enter(q: QuickAck, most: int, wnd: int, least: int) -> None:
     """Acknowledge the next segments at once, at most `most` or half of the window `wnd`."""
     grant(q, most, wnd)

@@ -511,6 +511,16 @@ def test_cookie_is_linuxs(make_link):
     assert fastopen.cookie(key, 0, client, 0, server, True) & ((1 << 64) - 1) == 0xB7C1_2350_A90D_C8F5
 
 
+def test_fin_behind_a_syn_with_text_is_acknowledged_at_once(make_link):
+    """As Linux: the text of the SYN is none that acknowledgments are measured by."""
+    link = serve(make_link)
+    cookie = cookie_of(link)
+    link.peer_sends(SYN, seq=100, mss=1460, fo=cookie, data=b"question")
+    link.expect(SYN | ACK, ack=109)
+    link.peer_sends(FIN | ACK, ack=1)
+    link.expect(ACK, seq=1, ack=110)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_key_of_a_listener(make_link, version):
     """TCP_FASTOPEN_KEY: its cookies instead of the stack's; the second key's are good, and are renewed."""
