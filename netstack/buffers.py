@@ -63,8 +63,12 @@ def locate(data: Any) -> tuple[Any, int, int]:
         view = memoryview(data)
     except TypeError:
         raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
-    if not view.nbytes:
+    n = view.nbytes
+    if not n:
         return view, 0, 0
+    if not view.readonly and view.c_contiguous:
+        pin = _from_buffer(view)
+        return pin, _addressof(pin), n
     held = _Held(data)
     return held, held.view.buf, held.view.len
 

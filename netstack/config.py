@@ -174,6 +174,9 @@ SETTINGS: dict[str, Setting] = {
                                  also=(("udp", "rmem_max"),)),
     "net.core.wmem_max": Setting("tcp", ("wmem_max",), "what SO_SNDBUF may ask for, bytes", least=2304,
                                  also=(("udp", "wmem_max"),)),
+    "net.core.busy_read": _count("udp", "busy_read", "us that a blocking call looks for frames before it sleeps; "
+                                 "SO_BUSY_POLL is the socket's own", 0, 1_000_000),
+    "net.core.busy_poll": _count("udp", "busy_poll", "the same for a Selector", 0, 1_000_000),
     _V4 + "ip_local_port_range": Setting("tcp", ("ip_local_port_first", "ip_local_port_last"),
                                          "first and last port for sockets that did not choose", least=1, most=65535,
                                          also=(("udp", "port_first", "port_last"),)),

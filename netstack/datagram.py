@@ -64,7 +64,9 @@ class Sock:
     read_closed: u8
     write_closed: u8
     keepalive: u8       # SO_KEEPALIVE: kept and given back, as Linux does
-    reserved: u8
+    poked: u8           # (selector) `wakeup` was called
+    ready_head: u32     # (selector) the endpoints to look at: see watch.py
+    ready_tail: u32
     drops: i64          # datagrams that found the queue full
 
 
@@ -98,6 +100,8 @@ class Datagrams:
     wmem: i64
     rmem_max: i64
     wmem_max: i64
+    busy_read: i64          # net.core.busy_read, us: SO_BUSY_POLL of a socket that has not set it
+    busy_poll: i64          # net.core.busy_poll, us: the same for selectors
     counters: DatagramCounters
 
 
@@ -336,6 +340,25 @@ def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
 
 
 @compiled
+def recv_many(s: Sock, address: int, size: int, count: int, flags: int) -> int:
+    """Take up to `count` datagrams: how many, or -EAGAIN; 0: no more will come.  Each goes to PREFIX +
+    `size` bytes (see `Prefix`) from `address` on."""
+    done = 0
+    while done < count:
+        empty = ring.used(s.rcv) == 0
+        if done > 0 and (empty or s.ep.error != 0):
+            break
+        here = address + done * (PREFIX + size)
+        result = recv(s, here + PREFIX, size, flags, here)
+        if result < 0:
+            return result
+        if empty:                                               # nothing more will come
+            break
+        done += 1
+    return done
+
+
+@compiled
 def available(s: Sock) -> int:
     """The length of the first datagram, 0 when there is none."""
     if ring.used(s.rcv) == 0:
@@ -346,6 +369,8 @@ def available(s: Sock) -> int:
 @compiled
 def poll(s: Sock) -> int:
     """Readiness, values of poll(2), as Linux's datagram_poll."""
+    if s.ep.kind == Kind.SELECTOR:
+        return POLLIN if s.ready_head != 0 or s.poked else 0
     bits = POLLOUT
     if s.ep.error != 0:
         bits |= POLLERR

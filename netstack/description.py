@@ -113,6 +113,8 @@ class Description:
                 self._wait_for_acknowledgement(world, handle)
             entry.close(world, handle)      # the engine forgets the descriptors before they are closed
         engine, user = self.engine_end, self.user_end
+        if user < 0 and engine < 0:
+            return
         self.engine_end = self.user_end = -1
         OURS.pop(user, None)
         for end in (engine, user):

@@ -3,8 +3,8 @@
 Ownership is by turn: whoever holds `World.lock` runs one.  A thread that has to
 wait *drives*, if nobody does: it polls the devices itself and runs turns until its
 own socket is ready, so a request and its answer cost one wake-up.  Others that
-wait meanwhile sleep, and the driver's turns wake them.  A driver that has woken
-another thread steps down: the one that has work is the one to drive next.  When no
+wait meanwhile sleep, and the driver's turns wake them.  A driver whose turn had
+work for another thread steps down: that one is the one to drive next.  When no
 application thread drives, the background thread does, so that timers, ACKs and
 pings never depend on the application; while application threads come and go, it
 stays out of their way and only looks every millisecond whether anyone still turns.
@@ -17,7 +17,7 @@ from enum import IntEnum
 
 from . import datagram, engine, handles
 from .drivers import device
-from .endpoint import EVENT, POLLERR, POLLHUP, WAITERS, Endpoint, enter_call, in_use, leave_call
+from .endpoint import EVENT, POLLERR, POLLHUP, WAITERS, Endpoint, Kind, enter_call, in_use, leave_call
 from .errors import EBADF, EINTR, ESHUTDOWN
 from .machine import (
     MS,
@@ -52,11 +52,13 @@ class Background(IntEnum):
 SLICE = 100 * MS        # a blocked call comes back to Python this often, for the sake of signals
 NAP = 1 * MS
 LONG_NAP = 64 * MS
+MICROSECOND = 1000
+SPIN_RARELY = 10        # after so many spins in vain one wait of 2**SPIN_RARELY spins
 STEPPED_DOWN = -(1 << 30)   # not an errno
 BURSTS = 16             # bursts that a call sends on in the caller's thread, before it leaves the rest to the next turn
 LOCK = offsetof(World, "lock")
 STOPPED = offsetof(World, "stopped")
-DRIVERS = offsetof(World, "drivers")
+DRIVERS = engine.DRIVERS
 BACKGROUND = offsetof(World, "background")
 BACKGROUND_WORD = offsetof(World, "background_word")
 SLEEPING = offsetof(World, "sleeping")
@@ -207,32 +209,76 @@ def _rouse(w: World) -> None:
 @compiled
 def _drive(w: World, h: int, ep: Endpoint, events: int, until: int) -> int:
     """Run the engine until the socket is ready, or until another thread has got work: STEPPED_DOWN."""
-    store_release(addressof(ep) + DRIVING, 1)
+    fetch_add(addressof(ep) + DRIVING, 1)               # a count: one that has given the role away may still be here
     if load_acquire(addressof(w) + BACKGROUND) == Background.SLEEPING:
         ring(w)
     result = _result(w, h, ep, events)
+    spin_until = 0                                      # decided at the first idle moment
+    spun = 0
+    driving = 1                                         # until a turn gives the role away (engine.step_down)
     while result == 0:
         lock(w)
         now = libc.monotonic()                          # owned first: time must not go back between two owners
-        w.woken = 0
+        w.turning = 1
         more = engine.turn(w, now)
         next = engine.next_deadline(w, now)
-        woken = w.woken
+        driving = w.turning
+        w.turning = 0
         w.driven += 1
         unlock(w)
         result = _result(w, h, ep, events)
         if result != 0 or now >= until:
             break
-        if woken != 0:
+        if not driving:
             result = STEPPED_DOWN
-        elif more == 0 and _poll(w, min(next, until), now) == -EINTR:
-            result = -EINTR
-    store_release(addressof(ep) + DRIVING, 0)
-    store_release(addressof(w) + DRIVERS, 0)
+        elif more == 0:
+            if spin_until == 0:
+                spin_until = now + _allowance(w, ep)
+            if now < spin_until:
+                spun = 1
+                continue
+            if spun:
+                _learn(w, 1)
+                spun = 0
+            if _poll(w, min(next, until), now) == -EINTR:
+                result = -EINTR
+    if spun and result != 0:
+        _learn(w, 0)
+    fetch_add(addressof(ep) + DRIVING, 0xFFFF_FFFF)
+    if driving:
+        store_release(addressof(w) + DRIVERS, 0)
     fence_seq()
+    if result == 0:                                     # nobody was woken for what came at the last moment: it is ours
+        result = _result(w, h, ep, events)
     if load_acquire(addressof(w) + BACKGROUND) == Background.PARKED:
         _rouse(w)                                       # it was not looking; now it must
     return result
+
+
+@compiled
+def _allowance(w: World, ep: Endpoint) -> int:
+    """How long this wait may look for frames before it sleeps, ns (SO_BUSY_POLL, socket(7)).
+
+    Differs: adaptive.  Where spinning does not pay (the peer needs this CPU, or takes longer), fewer and fewer waits
+    try it again.
+    """
+    us = ep.busy_poll - 1
+    if us < 0:
+        us = w.datagrams.busy_poll if ep.kind == Kind.SELECTOR else w.datagrams.busy_read
+    if us != 0 and w.spin_skip > 0:
+        w.spin_skip -= 1
+        return 0
+    return us * MICROSECOND
+
+
+@compiled
+def _learn(w: World, missed: int) -> None:
+    """A wait has spun: in vain, or not.  Only the thread that drives comes here."""
+    if not missed:
+        w.spin_misses = max(w.spin_misses - 1, 0)
+        return
+    w.spin_misses = min(w.spin_misses + 1, SPIN_RARELY)
+    w.spin_skip = (1 << w.spin_misses) - 2      # the first miss may be chance
 
 
 @compiled
@@ -271,6 +317,20 @@ def set_poll_fds(w: World) -> None:
         iface = w.net.interfaces[i + 1]
         store32(fds + 8 * (i + 1), iface.device.fd if iface.up == 1 else -1)
         store32(fds + 8 * (i + 1) + 4, libc.POLLIN)
+
+
+@compiled
+def turn_here(w: World) -> None:
+    """One turn in a thread that does not wait, but is about to use what has come."""
+    lock(w)
+    now = time(w)
+    more = engine.turn(w, now)
+    next = engine.next_deadline(w, now)
+    w.driven += 1
+    unlock(w)
+    asleep = load_acquire(addressof(w) + BACKGROUND) == Background.SLEEPING      # it need not wake for what we take in
+    if w.virtual == 0 and (more or asleep or next < w.sleep_until):
+        ring(w)
 
 
 # ---- the background thread ---------------------------------------------------------

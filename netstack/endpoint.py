@@ -6,7 +6,8 @@ makes a stale handle harmless: it is EBADF, never somebody else's socket.
 
 Who waits: a thread in a blocking call counts itself in `users` (the entry is not
 freed under its feet) and, while asleep, in `waiters`; it sleeps on `event`,
-which `wake` counts up.
+which `wake` counts up.  Where one thread is enough (a connection to accept, a
+datagram), one is woken, and it wakes the next one if there is more.
 """
 from __future__ import annotations
 
@@ -36,6 +37,7 @@ class Kind(IntEnum):
     TCP = 1
     UDP = 2
     PING = 3        # an ICMP echo socket: the "port" is the identifier
+    SELECTOR = 4    # of other endpoints (watch.py)
 
 
 # Readiness, values of poll(2)
@@ -90,7 +92,7 @@ class Endpoint:
     notified: u8
     fd_state: u8            # what the descriptor shows now: READABLE | FULL | ...
     looked: u8              # the application has found nothing but urgent data, and knows
-    reserved: u8
+    interest: u8            # what the selector is to tell of it: READ | WRITE (watch.py)
     users: u32              # threads inside a call
     waiters: u32            # of those, asleep
     event: u32              # they sleep on this word
@@ -99,8 +101,12 @@ class Endpoint:
     fd_user: i32            # the application's end
     low_water: i32          # SO_RCVLOWAT
     spare: i32
-    driving: u32            # a thread that waits for this endpoint runs the engine
-    driving_spare: u32
+    driving: u32            # threads that wait for this endpoint and run the engine: one, but for a moment
+    watcher: u32            # the selector that watches it; 0: none
+    ready_next: u32         # list of those that the selector is to look at
+    ready_prev: u32
+    ready: u32              # 1: it is in that list
+    busy_poll: u32          # SO_BUSY_POLL, us, and one; 0: the stack's
     recv_limit: i64         # SO_RCVBUF as set, bytes; 0: the default
     send_limit: i64
 
@@ -147,13 +153,20 @@ def in_use(ep: Endpoint) -> bool:
 
 
 @compiled
-def wake(ep: Endpoint) -> int:
-    """Wake every thread that sleeps on this endpoint; how many.  No system call when there is none."""
+def wake(ep: Endpoint, count: int) -> int:
+    """Wake up to `count` threads that sleep on this endpoint; how many.  No system call when there is none."""
     fence_seq()
     if load_acquire(addressof(ep) + WAITERS) == 0:
         return 0
     fetch_add(addressof(ep) + EVENT, 1)
-    return libc.futex_wake(addressof(ep) + EVENT, EVERYBODY)
+    return libc.futex_wake(addressof(ep) + EVENT, count)
+
+
+@compiled
+def pass_on(ep: Endpoint, more: bool) -> None:
+    """One thread was woken for what had come (`engine.announce`), and has taken it: another one, if there is more."""
+    if more and ep.waiters != 0:
+        wake(ep, 1)
 
 
 @compiled

@@ -6,7 +6,7 @@ GIL; `drive.py` says who that is.  `now` is an argument: only `drive` reads a cl
 """
 from __future__ import annotations
 
-from . import datagram, endpoint, ping, udp
+from . import datagram, endpoint, ping, udp, watch
 from .drivers import device, impair, pcap
 from .drivers.base import Kind
 from .errors import EBADFD, Drop
@@ -42,6 +42,7 @@ TIMERS = 1024           # connections whose deadlines are served in one turn
 EGRESS = 512            # connections served by one egress pass
 NOTES_TAIL = offsetof(World, "notes_tail")
 BELL_VALUE = offsetof(World, "bell_value")
+DRIVERS = offsetof(World, "drivers")
 
 
 def set_units(w: World) -> None:
@@ -318,7 +319,8 @@ def flush_unit(world: int, nothing: int) -> int:
         t.ep.notified = 0
         if t.ep.fd_engine >= 0:
             endpoint.show(t.ep, calls.poll(w.tcp, t))
-        announce(w, t.ep)
+        watch.on_change(w, t.ep)
+        announce(w, t.ep, t.state == tcb.State.LISTEN)
         if t.state == tcb.State.CLOSED and t.due == 0:
             calls.free(w.tcp, t)
         index = w.tcp.notify_head
@@ -329,7 +331,8 @@ def flush_unit(world: int, nothing: int) -> int:
         s.ep.notified = 0
         if s.ep.fd_engine >= 0:
             endpoint.show(s.ep, datagram.poll(s))
-        announce(w, s.ep)
+        watch.on_change(w, s.ep)
+        announce(w, s.ep, s.read_closed == 0 and s.ep.error == 0)
         datagram.free(w.datagrams, s)
         index = w.datagrams.notify_head
     if w.net.capture.on != 0:
@@ -349,12 +352,33 @@ def datagram_unit(world: int, index: int, address: int, n: int, destination: int
 
 
 @compiled
-def announce(w: World, ep: endpoint.Endpoint) -> None:
-    """Wake who sleeps on an endpoint; the one that drives sleeps in poll(2) and hears the bell."""
-    w.woken += endpoint.wake(ep)
+def announce(w: World, ep: endpoint.Endpoint, one: bool) -> None:
+    """Wake who sleeps on an endpoint; the one that drives sleeps in poll(2) and hears the bell.
+
+    `one`: what has come is for one thread.  If that is the one that drives, nobody else is disturbed; whoever takes
+    the first wakes the next if there is more (`entry.pass_on`).
+    """
+    if not one or ep.closed or w.stopped:
+        step_down(w, ep)
+        endpoint.wake(ep, endpoint.EVERYBODY)
+    elif not ep.driving:
+        step_down(w, ep)
+        endpoint.wake(ep, 1)
     if ep.driving and w.sleeping != 0 and w.bell >= 0:
         w.bell_value = 1
         libc.write(w.bell, addressof(w) + BELL_VALUE, 8)
+
+
+@compiled
+def step_down(w: World, ep: endpoint.Endpoint) -> None:
+    """This turn has work for another thread, which is the one to drive next: the driver gives the role away.
+
+    Before that thread is woken, so that it never finds the role taken by one that is about to leave it.  A thread that
+    is not asleep is busy, and will be back.
+    """
+    if w.turning and (ep.waiters != 0 or not (ep.driving or ep.closed or ep.watcher)):
+        w.turning = 0
+        store_release(addressof(w) + DRIVERS, 0)
 
 
 @compiled

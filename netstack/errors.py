@@ -83,6 +83,7 @@ EINTR = _errno.EINTR
 EIO = _errno.EIO
 EBADF = _errno.EBADF
 EBADFD = _errno.EBADFD
+EBUSY = _errno.EBUSY
 EAGAIN = _errno.EAGAIN
 ENOMEM = _errno.ENOMEM
 EACCES = _errno.EACCES

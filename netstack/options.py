@@ -35,7 +35,7 @@ SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_BROADCAST = SOL_SOCKET | 2, SOL_SOCKET | 3, 
 SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE = SOL_SOCKET | 7, SOL_SOCKET | 8, SOL_SOCKET | 9, SOL_SOCKET | 10
 SO_LINGER, SO_REUSEPORT, SO_RCVLOWAT, SO_BINDTODEVICE = (SOL_SOCKET | 13, SOL_SOCKET | 15, SOL_SOCKET | 18,
                                                          SOL_SOCKET | 25)
-SO_ACCEPTCONN, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 62
+SO_ACCEPTCONN, SO_BUSY_POLL, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 46, SOL_SOCKET | 62
 TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TCP | 3
 TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
 TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, IPPROTO_TCP | 18
@@ -71,6 +71,8 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
         return ep.broadcast
     if option == SO_RCVLOWAT:
         return ep.low_water
+    if option == SO_BUSY_POLL:
+        return ep.busy_poll - 1 if ep.busy_poll != 0 else w.datagrams.busy_read
     if option == SO_BINDTODEVICE or option == SO_BINDTOIFINDEX:
         return ep.interface
     if option == IP_TTL:
@@ -170,6 +172,10 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
         ep.low_water = min(max(value, 1), 1 << 30) if value >= 0 else LARGEST_INT
         if handles.is_tcp(h):
             _room_for_low_water(w, handles.connection(w, handles.index_of(h)))
+    elif option == SO_BUSY_POLL:
+        if value < 0:
+            return -EINVAL
+        ep.busy_poll = value + 1
     elif option == SO_BINDTODEVICE or option == SO_BINDTOIFINDEX:
         if value < 0 or value > w.net.interface_count:
             return -ENODEV

@@ -108,7 +108,7 @@ class Base:
         self._world = stack._world
         self._handle = description.handle
         self._af = description.family
-        self._kind = Kind(description.handle >> 56)
+        self._kind = _KIND[description.handle >> 56]
         self.family = _FAMILIES[description.family]
         self.type = _TYPES[description.type]
         self.proto = description.protocol
@@ -219,6 +219,7 @@ class Base:
         return tcpinfo.unpack(raw)
 
 
+_KIND = tuple(Kind)             # by value
 _FAMILIES = {AF_INET: real.AddressFamily(AF_INET), AF_INET6: real.AddressFamily(AF_INET6)}
 _TYPES = {int(t): real.SocketKind(t) for t in (real.SOCK_STREAM, real.SOCK_DGRAM)}
 _PROTOCOLS = {Kind.TCP: int(real.IPPROTO_TCP), Kind.UDP: int(real.IPPROTO_UDP), Kind.PING: int(real.IPPROTO_ICMP)}

@@ -14,6 +14,7 @@ from typing import Any
 from . import entry, names
 from .buffers import BYTES, locate, locate_writable, new_bytes
 from .endpoint import POLLIN, POLLOUT, POLLRDHUP, Kind
+from .messages import Messages
 from .sockbase import MSG_DONTWAIT, NEVER, Base, c_int
 
 MSG_PEEK = int(real.MSG_PEEK)
@@ -38,6 +39,8 @@ _sendto = entry.sendto
 _recv = entry.recv
 _recvfrom = entry.recvfrom
 _available = entry.available
+_recv_many = entry.recv_many
+_send_many = entry.send_many
 _TCP = Kind.TCP
 
 
@@ -300,6 +303,31 @@ class Transfer(Base):
             got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
         hi, lo, port, scope, length = _eight(out)[:5]
         return got, names.unparse(self._af, hi, lo, port, scope), length > room
+
+    def recvmmsg(self, messages: Messages, flags: int = 0, /) -> int:
+        """Receive as many datagrams as there are, at least one, into a batch: how many (recvmmsg(2)).
+
+        0: nothing will come any more, after `shutdown`.  What was in the batch is gone.
+        """
+        flags = c_int(flags)
+        messages._n = 0
+        got = _recv_many(self._world, self._handle, messages._address, messages.size, messages.count, flags)
+        deadline = 0
+        while got < 0:
+            deadline = self._await(got, POLLIN, deadline, flags)
+            got = _recv_many(self._world, self._handle, messages._address, messages.size, messages.count, flags)
+        messages._n = got
+        return got
+
+    def sendmmsg(self, messages: Messages, flags: int = 0, /) -> int:
+        """Send the datagrams of a batch, each to its address: how many (sendmmsg(2)).
+
+        An error of the first one is raised; one of a later one ends the call, and the next call meets it.
+        """
+        sent = _send_many(self._world, self._handle, messages._address, messages.size, messages._n, c_int(flags))
+        if sent < 0:
+            raise self._error(sent)
+        return sent
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
         """(data, ancillary data, flags, sender).

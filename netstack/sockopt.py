@@ -29,6 +29,7 @@ LONGEST_LINGER = (1 << 31) - 1   # seconds: as good as for ever
 
 # Options that Python's socket module has no name for, or only newer ones have
 SO_BINDTOIFINDEX = 62
+SO_BUSY_POLL = 46
 SO_MAX_PACING_RATE = 47
 TCP_CONGESTION = 13
 IP_MTU = 14
@@ -89,6 +90,7 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_SOCKET, real.SO_RCVBUF): Option(Form.SIZE, "receive buffer"),
     (_SOCKET, real.SO_SNDBUF): Option(Form.SIZE, "send buffer"),
     (_SOCKET, real.SO_RCVLOWAT): Option(Form.INT, "bytes that make a stream readable"),
+    (_SOCKET, SO_BUSY_POLL): Option(Form.INT, "microseconds that a blocking call looks for frames before it sleeps"),
     (_SOCKET, real.SO_RCVTIMEO): Option(Form.TIMEVAL, "how long a blocking receive or accept waits"),
     (_SOCKET, real.SO_SNDTIMEO): Option(Form.TIMEVAL, "how long a blocking send or connect waits"),
     (_SOCKET, real.SO_ERROR): Option(Form.INT, "the pending error, which reading clears", writable=False),

@@ -45,6 +45,7 @@ from .warm import ensure_compiled
 from .world import Profile
 
 if TYPE_CHECKING:
+    from .selector import Selector
     from .sockbase import Base
     from .sockobject import socket as Socket
 
@@ -268,6 +269,13 @@ class Stack(Links):
 
         self.clock.wait_until(look, timeout)
         return ready[0], ready[1], ready[2]
+
+    def selector(self) -> Selector:
+        """A selector for this stack's sockets (`netstack.selector`): quicker than any that watches descriptors."""
+        from .selector import Selector
+
+        self.start()
+        return Selector(self)
 
     # What happened
 

@@ -78,7 +78,7 @@ def counters(record: Any) -> dict[str, int]:
 def connections(world: Any) -> list[Connection]:
     """Every endpoint in use."""
     found = [_tcp(t) for t in _entries(world.tcp.tcbs, Tcb) if t.ep.local_port]     # as ss: not those without a name
-    found += [_datagram(s) for s in _entries(world.datagrams.socks, Sock)]
+    found += [_datagram(s) for s in _entries(world.datagrams.socks, Sock) if s.ep.kind != Kind.SELECTOR]
     return found
 
 

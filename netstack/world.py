@@ -28,6 +28,7 @@ from .tcp.tcb import CHANGE_SIZE, CHANGES, TCB_SIZE, Tcp, TcpSettings
 PORTS = 65536
 RUN_SIZE = sizeof(Run)
 LARGEST = 0x7FFF_FFFF   # of a setting: no limit
+BUSY = 50               # us that waits spin, if it pays: what Linux's documentation recommends
 FDS = 18                # the bell, and one for each interface
 
 
@@ -59,7 +60,7 @@ class World:
     lock: u32               # machine.lock: who holds it runs turns
     stopped: u32            # 1: every call returns ESHUTDOWN
     virtual: u32            # 1: time is `clock`, no system clock is read
-    woken: u32              # threads that the turn has woken
+    turning: u32            # 1 in a turn of the thread that drives, until it gives that role away
     drivers: u32            # 1 while an application thread drives
     background: u32         # what the background thread does: see drive.Background
     background_word: u32    # it naps on this
@@ -67,6 +68,8 @@ class World:
     clock: i64              # virtual time, ns
     turns: i64              # turns run
     driven: i64             # turns run by application threads
+    spin_misses: i64        # waits in a row that have spun in vain
+    spin_skip: i64          # waits that will not spin at all
     sleep_until: i64        # the deadline that the sleeper in poll(2) knows
     bell: i32               # the eventfd in its poll set, or -1
     reserved: i32
@@ -198,6 +201,8 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     d.rmem = 212992
     d.wmem = 212992
     d.rmem_max = 4 << 20
+    d.busy_read = BUSY
+    d.busy_poll = BUSY
     d.wmem_max = 4 << 20
     return w, memory
 

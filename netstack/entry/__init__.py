@@ -16,12 +16,15 @@ from .data import (
     ioctl,
     open_with,
     recv,
+    recv_many,
     recvfrom,
     send,
     send_all,
+    send_many,
     sendto,
 )
 from .life import accept, bind, close, connect, listen, open, shutdown
+from .many import select, wakeup, watch_for
 from .stack import background, has_frames, lock, next_deadline, run, stop, turn, unlock
 from .status import (
     KEY_LEN,
@@ -41,9 +44,10 @@ from .status import (
 )
 
 ENTRIES = (
-    open, bind, listen, connect, accept, send, send_all, open_with, recv, available, ioctl, sendto, recvfrom, poll,
-    wait, shutdown, close, get_option, set_option, tcp_info, bbr_info, local, peer, accepted_from, state, attach_fd,
-    turn, next_deadline, run, has_frames, background, stop, lock, unlock,
+    open, bind, listen, connect, accept, send, send_all, open_with, recv, available, ioctl, sendto, recvfrom,
+    recv_many, send_many, watch_for, select, wakeup, poll, wait, shutdown, close, get_option, set_option, tcp_info,
+    bbr_info, local, peer, accepted_from, state, attach_fd, turn, next_deadline, run, has_frames, background, stop,
+    lock, unlock,
 )
 """Every entry point: what `netstack warm` compiles."""
 
@@ -77,10 +81,13 @@ __all__ = [
     "peer",
     "poll",
     "recv",
+    "recv_many",
     "recvfrom",
     "run",
+    "select",
     "send",
     "send_all",
+    "send_many",
     "sendto",
     "set_fastopen_key",
     "set_option",
@@ -91,4 +98,6 @@ __all__ = [
     "turn",
     "unlock",
     "wait",
+    "wakeup",
+    "watch_for",
 ]

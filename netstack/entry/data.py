@@ -122,6 +122,25 @@ def recvfrom(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, o
     return datagrams.recv(w, ep, handles.socket(w, ep.index), address, n, flags, out)
 
 
+@held_call
+def recv_many(w: World, h: int, ep: Endpoint, address: int, size: int, count: int, flags: int) -> int:
+    """recvmmsg(2) that does not block: datagrams taken, -EAGAIN, or -errno; 0: shut down.
+
+    From `address` on so many times a datagram.Prefix and `size` bytes.
+    """
+    if handles.is_tcp(h):
+        return -EOPNOTSUPP
+    return datagrams.recv_many(w, ep, handles.socket(w, ep.index), address, size, count, flags)
+
+
+@held_call
+def send_many(w: World, h: int, ep: Endpoint, address: int, size: int, count: int, flags: int) -> int:
+    """sendmmsg(2): send the datagrams that stand as `recv_many` leaves them: how many, or -errno of the first."""
+    if handles.is_tcp(h):
+        return -EOPNOTSUPP
+    return datagrams.send_many(w, ep, address, size, count, flags)
+
+
 @call
 def available(w: World, h: int, ep: Endpoint) -> int:
     """Bytes that `recv` would give now; for datagrams the length of the next one (FIONREAD)."""

@@ -1,8 +1,8 @@
 """From socket(2) to close(2): open, bind, listen, connect, accept, shutdown."""
 from __future__ import annotations
 
-from .. import datagram, drive, engine, handles, udp
-from ..endpoint import Endpoint, Kind, handle
+from .. import datagram, drive, engine, handles, udp, watch
+from ..endpoint import Endpoint, Kind, handle, pass_on
 from ..errors import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
@@ -34,7 +34,7 @@ def open(world: int, kind: int, family: int) -> int:
     w = at(World, world)
     if family != AF_INET and family != AF_INET6:
         return -EAFNOSUPPORT
-    if kind not in (Kind.TCP, Kind.UDP, Kind.PING):
+    if kind not in (Kind.TCP, Kind.UDP, Kind.PING, Kind.SELECTOR):
         return -EPROTONOSUPPORT
     if w.stopped:
         return -ESHUTDOWN
@@ -195,6 +195,7 @@ def accept(w: World, h: int, ep: Endpoint) -> int:
         if ep.fd_engine >= 0:
             notify(w.tcp, t)
             engine.flush(w)
+        pass_on(ep, t.accept_head != 0)
     drive.unlock(w)
     return result
 
@@ -228,11 +229,13 @@ def close(world: int, h: int) -> int:
     w.tcp.now = now
     ep.fd_engine = -1
     ep.fd_user = -1
+    watch.unwatch(w, ep)
     if handles.is_tcp(h):
         calls.close(w.tcp, handles.connection(w, ep.index), now)
     else:
         s = handles.socket(w, ep.index)
         ep.closed = 1
+        watch.close(w, s)
         datagram.unlink(w.datagrams, s)
         datagram.notify(w.datagrams, s)
     drive.after_call(w, now)

@@ -6,6 +6,7 @@ import os
 import selectors
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 BUFFER = 1 << 18            # bytes that one receive takes at most
@@ -27,52 +28,92 @@ class Shared:
         raise AssertionError("a service says what its turn does")
 
 
-class Many:
-    """One thread, one selector, any number of connections."""
+class Listening(Shared):
+    """A listener that the selector serves: what it accepts, too."""
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+    def __init__(self, listener: Socket, add: Callable[[Shared], None], make: Callable[[Socket], Shared]) -> None:
+        super().__init__(listener)
+        self._add = add
+        self._make = make
+
+    def turn(self, buffer: memoryview, ready: int) -> bool:
+        try:
+            conn, _ = self.conn.accept()
+        except ConnectionAbortedError:
+            return True
+        self._add(self._make(conn))
+        return True
+
+
+class Many:
+    """One thread, one selector, any number of connections.
+
+    On a stack of ours the selector is the stack's own, and the thread in it runs the engine.
+    """
+
+    def __init__(self, net: Any) -> None:
+        self.native = hasattr(net, "selector")
+        self._selector: Any = net.selector() if self.native else selectors.DefaultSelector()
         self._arrivals: deque[Shared] = deque()
-        self._bell, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._bell = self._ring = -1
+        if not self.native:
+            self._bell, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._selector.register(self._bell, selectors.EVENT_READ)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="small servers: many", daemon=True)
         self._thread.start()
 
     def add(self, shared: Shared) -> None:
+        """Serve a connection from now on.  From any thread."""
         self._arrivals.append(shared)
         self._wake()
 
+    def listen(self, listener: Socket, make: Callable[[Socket], Shared]) -> None:
+        """Serve a listener, and each connection that it accepts as `make` says."""
+        self.add(Listening(listener, self._watch, make))
+
     def close(self) -> None:
+        """End, and close what is served.  Listeners stay open."""
         self._closing = True
         self._wake()
         self._thread.join()
 
     def _wake(self) -> None:
+        if self.native:
+            self._selector.wakeup()
+            return
         with contextlib.suppress(BlockingIOError):      # a full pipe wakes it too
             os.write(self._ring, b"!")
 
     def _run(self) -> None:
         buffer = memoryview(bytearray(BUFFER))
         select = self._selector.select
-        while not self._closing:
-            for key, ready in select():
-                if key.data is None:
+        try:
+            while not self._closing:
+                for key, ready in select():
+                    if key.data is not None:
+                        self._turn(key.data, buffer, ready)
+                if self._arrivals:
                     self._welcome()
-                else:
-                    self._turn(key.data, buffer, ready)
+        except OSError:             # the stack was closed
+            return
         for key in list(self._selector.get_map().values()):
-            if key.data is not None:
+            if key.data is not None and not isinstance(key.data, Listening):
                 key.data.conn.close()
         self._selector.close()
-        os.close(self._bell)
-        os.close(self._ring)
+        if not self.native:
+            os.close(self._bell)
+            os.close(self._ring)
 
     def _welcome(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._bell, 4096)
+        if not self.native:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._bell, 4096)
         while self._arrivals:
-            shared = self._arrivals.popleft()
+            self._watch(self._arrivals.popleft())
+
+    def _watch(self, shared: Shared) -> None:
+        with contextlib.suppress(ValueError):           # closed by another thread meanwhile
             self._selector.register(shared.conn, shared.events, shared)
 
     def _turn(self, shared: Shared, buffer: memoryview, ready: int) -> None:

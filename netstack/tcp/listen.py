@@ -346,6 +346,7 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
     t.ep.recv_limit = listener.ep.recv_limit
     t.ep.send_limit = listener.ep.send_limit
     t.ep.low_water = listener.ep.low_water
+    t.ep.busy_poll = listener.ep.busy_poll
     t.nodelay = listener.nodelay
     t.cork = listener.cork
     t.urgent.inline = listener.urgent.inline
