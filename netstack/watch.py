@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from . import datagram
 from .datagram import Sock
-from .endpoint import POLLIN, POLLOUT, Endpoint, Kind, handle
+from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, Endpoint, Kind, handle
 from .machine import at, compiled, store64, table
 from .tcp import calls, tcb
 from .world import World
 
 READ, WRITE = 1, 2              # values of selectors.EVENT_READ, EVENT_WRITE
+FAILED = POLLERR | POLLHUP
 DATAGRAM = 1 << 31              # in a reference: the datagram table's, not the connections'
 STEP = 16                       # bytes of an answer: handle, events
 
@@ -88,12 +89,12 @@ def on_change(w: World, ep: Endpoint) -> None:
 
 @compiled
 def _events(w: World, ep: Endpoint) -> int:
-    """READ | WRITE: what would not block, an error or the end among it (as selectors.EpollSelector has it)."""
+    """READ | WRITE: what would not block, to be told an error among it (as selectors.EpollSelector has it)."""
     if ep.kind == Kind.TCP:
         bits = calls.poll(w.tcp, tcb.get(w.tcp, ep.index))
     else:
         bits = datagram.poll(datagram.get(w.datagrams, ep.index))
-    return (READ if bits & ~POLLOUT else 0) | (WRITE if bits & ~POLLIN else 0)
+    return (READ if bits & (POLLIN | FAILED) else 0) | (WRITE if bits & (POLLOUT | FAILED) else 0)
 
 
 @compiled

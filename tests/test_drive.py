@@ -1,0 +1,253 @@
+"""Who drives and who is woken: one thread for one arrival, roles given away in time, waits that spin where it pays."""
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+import netstack
+import netstack.socket as ns
+from netstack import drive, engine, handles, sockopt
+from netstack import world as worlds
+from netstack.endpoint import EVERYBODY, Kind, pass_on
+from netstack.entry import life
+from netstack.machine.mode import JIT
+
+SMALL = worlds.Profile(connections=64, sockets=64, runs=64, buffers=1 << 20)
+US = 1000
+
+
+@pytest.fixture
+def stack():
+    with netstack.Stack() as made:
+        yield made
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def counted(monkeypatch, where: str) -> Counter[int]:
+    """How often a function of the engine was called, by what it returned: an error, or 0 for success."""
+    module, _, name = where.rpartition(".")
+    plain = getattr(__import__(module, fromlist=[name]), name)
+    results: Counter[int] = Counter()
+
+    def call(*arguments: int) -> int:
+        result = plain(*arguments)
+        results[min(int(result), 0)] += 1
+        return int(result)
+
+    monkeypatch.setattr(where, call)
+    return results
+
+
+def workers(count: int, work) -> list[threading.Thread]:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_one_connection_wakes_one_thread(stack, monkeypatch):
+    """Four threads accept; each connection is one thread's, and the others do not even try."""
+    calls = counted(monkeypatch, "netstack.entry.accept")
+    taken = []
+
+    def work() -> None:
+        try:
+            while True:
+                taken.append(server.accept()[0])
+        except OSError:
+            pass
+
+    with stack.create_server(("127.0.0.1", 0)) as server:
+        threads = workers(4, work)
+        until(lambda: sum(calls.values()) == 4)
+        time.sleep(0.05)                        # all asleep
+        for i in range(1, 6):
+            with stack.create_connection(server.getsockname()):
+                until(lambda i=i: len(taken) == i)
+        # each came once more after what it got, to find nothing; a herd of four would have come 20 times and more
+        assert calls[0] == 5
+        assert calls.total() <= 4 + 2 * 5 + 2
+        server.close()
+        for thread in threads:
+            thread.join(5)
+            assert not thread.is_alive()        # a closed listener wakes them all
+    for conn in taken:
+        conn.close()
+
+
+def test_one_datagram_wakes_one_thread(stack, monkeypatch):
+    calls = counted(monkeypatch, "netstack.sockdata._recv")
+    got = []
+
+    def work() -> None:
+        while data := sock.recv(10):
+            got.append(data)
+
+    with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as sock, stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as far:
+        sock.bind(("127.0.0.1", 0))
+        threads = workers(4, work)
+        until(lambda: sum(calls.values()) == 4)
+        time.sleep(0.05)
+        for i in range(1, 6):
+            far.sendto(b"x", sock.getsockname())
+            until(lambda i=i: len(got) == i)
+        assert calls[0] == 5 and calls.total() <= 4 + 2 * 5 + 2
+        for _ in threads:
+            far.sendto(b"", sock.getsockname())     # whoever takes one wakes the next
+        for thread in threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_a_burst_is_for_all(stack):
+    """What one turn has brought for several threads reaches them all, though it wakes one."""
+    met = threading.Barrier(4)
+
+    def work() -> None:
+        with server.accept()[0]:
+            met.wait(10)
+
+    with stack.create_server(("127.0.0.1", 0)) as server:
+        threads = workers(3, work)
+        time.sleep(0.05)
+        ends = [stack.socket() for _ in threads]
+        for end in ends:
+            end.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                end.connect(server.getsockname())
+        met.wait(10)
+        for thread in threads:
+            thread.join()
+        for end in ends:
+            end.close()
+
+
+# -- units
+
+@pytest.fixture
+def world():
+    record, memory = worlds.create(SMALL, seed=1)
+    yield record
+    del memory
+
+
+def socket_of(w) -> tuple[int, object]:
+    h = life.open(engine.addressof(w), int(Kind.UDP), 2)
+    return h, handles.endpoint_of(w, h)
+
+
+@pytest.mark.skipif(JIT, reason="compiled code calls the system, not what stands in for it")
+def test_how_many_are_woken(world, monkeypatch):
+    woken: list[int] = []
+    monkeypatch.setattr("netstack.endpoint.libc.futex_wake", lambda p, n: woken.append(n) or 1)
+    _, ep = socket_of(world)
+
+    def announced(one: bool) -> list[int]:
+        woken.clear()
+        engine.announce(world, ep, one)
+        return list(woken)
+
+    assert announced(True) == announced(False) == []        # nobody sleeps: no system call
+    ep.waiters = 3
+    assert announced(True) == [1]
+    assert announced(False) == [EVERYBODY]
+    ep.driving = 1
+    assert announced(True) == []                            # it is the driver's own
+    assert announced(False) == [EVERYBODY]
+    ep.closed = 1
+    assert announced(True) == [EVERYBODY]
+    ep.closed = ep.driving = 0
+    world.stopped = 1
+    assert announced(True) == [EVERYBODY]
+    woken.clear()
+    pass_on(ep, False)
+    assert woken == []
+    pass_on(ep, True)
+    assert woken == [1]
+
+
+def test_the_role_is_free_before_the_other_wakes(world):
+    _, ep = socket_of(world)
+    for waiters, driving, watcher, free in ((1, 0, 0, True), (0, 0, 0, True), (0, 0, 1, False), (0, 1, 0, False)):
+        world.drivers = world.turning = 1
+        ep.waiters, ep.driving, ep.watcher = waiters, driving, watcher
+        engine.step_down(world, ep)
+        assert (world.drivers, world.turning) == ((0, 0) if free else (1, 1)), (waiters, driving, watcher)
+
+
+def test_another_threads_turn_takes_no_role(world):
+    _, ep = socket_of(world)
+    world.drivers, world.turning = 1, 0         # the driver sleeps; a call of another thread runs
+    ep.waiters = 1
+    engine.step_down(world, ep)
+    assert world.drivers == 1
+
+
+def test_how_long_a_wait_spins(world):
+    _, ep = socket_of(world)
+    assert drive._allowance(world, ep) == 50 * US       # net.core.busy_read
+    world.datagrams.busy_read = 20
+    assert drive._allowance(world, ep) == 20 * US
+    ep.busy_poll = 1 + 7                                # SO_BUSY_POLL 7
+    assert drive._allowance(world, ep) == 7 * US
+    ep.busy_poll = 1
+    assert drive._allowance(world, ep) == 0
+    ep.busy_poll, ep.kind = 0, Kind.SELECTOR
+    world.datagrams.busy_poll = 3
+    assert drive._allowance(world, ep) == 3 * US
+
+
+def test_spinning_in_vain_gets_rare(world):
+    _, ep = socket_of(world)
+
+    def spins(waits: int, hit: bool) -> int:
+        done = 0
+        for _ in range(waits):
+            if drive._allowance(world, ep):
+                done += 1
+                drive._learn(world, 0 if hit else 1)
+        return done
+
+    assert spins(10_000, hit=False) < 25
+    assert spins(5_000, hit=True) > 2_000               # it comes back when it pays
+    assert spins(100, hit=True) == 100
+    assert spins(2, hit=False) == 2                     # one miss may be chance
+
+
+# -- the option
+
+def test_the_option(stack):
+    option = (ns.SOL_SOCKET, sockopt.SO_BUSY_POLL)
+    with stack.create_server(("127.0.0.1", 0)) as server:
+        assert server.getsockopt(*option) == 50
+        stack.settings["net.core.busy_read"] = 30
+        assert server.getsockopt(*option) == 30
+        server.setsockopt(*option, 10)
+        with pytest.raises(OSError):
+            server.setsockopt(*option, -1)
+        with stack.create_connection(server.getsockname()) as client, server.accept()[0] as conn:
+            assert conn.getsockopt(*option) == 10       # a listener's is its children's
+            assert client.getsockopt(*option) == 30
+
+
+def test_a_wait_spins_before_it_sleeps(stack):
+    with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(0.02)
+        sock.setsockopt(ns.SOL_SOCKET, sockopt.SO_BUSY_POLL, 0)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        assert stack._record.spin_misses == 0
+        sock.setsockopt(ns.SOL_SOCKET, sockopt.SO_BUSY_POLL, 1000)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        assert stack._record.spin_misses == 1
