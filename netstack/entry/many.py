@@ -42,7 +42,8 @@ def select(w: World, h: int, ep: Endpoint, out: int, room: int, deadline: int) -
     s = handles.socket(w, ep.index)
     count = _harvest(w, s, out, room)
     if deadline == 0:
-        s.poked = 0
+        if count == 0:
+            s.poked = 0
         return count
     if count > 0:
         drive.turn_here(w)              # else a selector that always has something ready would leave the devices alone
@@ -52,7 +53,7 @@ def select(w: World, h: int, ep: Endpoint, out: int, room: int, deadline: int) -
         if result <= 0:
             return result
         count = _harvest(w, s, out, room)
-        if s.poked:
+        if count == 0 and s.poked:      # else the next call says so
             s.poked = 0
             break
     return count

@@ -90,6 +90,15 @@ def test_wakeup(stack, selector):
     assert selector.select(0) == []
 
 
+def test_wakeup_is_not_lost_beside_events(stack, selector, life):
+    a = life.enter_context(stack.socket(ns.AF_INET, ns.SOCK_DGRAM))
+    selector.register(a, WRITE, "a")
+    selector.wakeup()
+    assert events(selector, 10) == [("a", WRITE)]
+    selector.unregister(a)
+    assert selector.select(10) == []
+
+
 def test_the_timeout(selector):
     started = time.monotonic()
     assert selector.select(0.05) == []
@@ -176,16 +185,15 @@ def test_a_selector_is_no_connection(stack, selector):
 
 def test_on_a_virtual_clock():
     clock = netstack.VirtualClock(seed=1)
-    with netstack.Stack(clock=clock) as stack, stack.selector() as selector:
-        with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as s:
-            s.bind(("127.0.0.1", 7))
-            selector.register(s, READ, "s")
-            before = clock.time()
-            assert selector.select(30) == []
-            assert clock.time() - before == pytest.approx(30)
-            with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as t:
-                t.sendto(b"x", ("127.0.0.1", 7))
-                assert events(selector, 30) == [("s", READ)]
-            selector.wakeup()
-            s.recv(1)
-            assert selector.select(0) == []
+    with (netstack.Stack(clock=clock) as stack, stack.selector() as selector,
+          stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as s, stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as t):
+        s.bind(("127.0.0.1", 7))
+        selector.register(s, READ, "s")
+        before = clock.time()
+        assert selector.select(30) == []
+        assert clock.time() - before == pytest.approx(30)
+        t.sendto(b"x", ("127.0.0.1", 7))
+        assert events(selector, 30) == [("s", READ)]
+        selector.wakeup()
+        s.recv(1)
+        assert selector.select(0) == []
