@@ -97,11 +97,11 @@ class Endpoint:
     waiters: u32            # of those, asleep
     event: u32              # they sleep on this word
     pending: u32            # 1: the application left a note for the engine
+    driving: u32            # threads that wait for this endpoint and run the engine: one, but for a moment
     fd_engine: i32          # our end of the pair behind fileno(), or -1
     fd_user: i32            # the application's end
     low_water: i32          # SO_RCVLOWAT
     spare: i32
-    driving: u32            # threads that wait for this endpoint and run the engine: one, but for a moment
     watcher: u32            # the selector that watches it; 0: none
     ready_next: u32         # list of those that the selector is to look at
     ready_prev: u32
@@ -117,10 +117,10 @@ EVENT = offsetof(Endpoint, "event")
 PENDING = offsetof(Endpoint, "pending")
 SPARE = offsetof(Endpoint, "spare")
 
-# users, waiters, event and pending outlive the socket: a thread with a stale handle may count itself in and out while
-# the entry goes from one socket to the next, and what it has added it takes off again.
+# users, waiters, event, pending and driving outlive the socket: a thread with a stale handle may count itself in and
+# out while the entry goes from one socket to the next, and what it has added it takes off again.
 KEPT = USERS
-KEPT_END = PENDING + 4
+KEPT_END = offsetof(Endpoint, "driving") + 4
 
 
 @compiled
