@@ -373,10 +373,12 @@ def announce(w: World, ep: endpoint.Endpoint, one: bool) -> None:
 def step_down(w: World, ep: endpoint.Endpoint) -> None:
     """This turn has work for another thread, which is the one to drive next: the driver gives the role away.
 
-    Before that thread is woken, so that it never finds the role taken by one that is about to leave it.  A thread that
-    is not asleep is busy, and will be back.
+    Before that thread is woken, so that it never finds the role taken by one that is about to leave it.  A selector's
+    thread that is not asleep is busy with what was ready before, and runs a turn itself when it comes back; of others
+    nobody knows when they do.
     """
-    if w.turning and (ep.waiters != 0 or not (ep.driving or ep.closed or ep.watcher)):
+    busy = ep.kind == endpoint.Kind.SELECTOR and ep.driving == 0 and ep.closed == 0
+    if w.turning and (ep.waiters != 0 or busy):
         w.turning = 0
         store_release(addressof(w) + DRIVERS, 0)
 

@@ -177,11 +177,14 @@ def test_how_many_are_woken(world, monkeypatch):
 
 def test_the_role_is_free_before_the_other_wakes(world):
     _, ep = socket_of(world)
-    for waiters, driving, watcher, free in ((1, 0, 0, True), (0, 0, 0, True), (0, 0, 1, False), (0, 1, 0, False)):
+    for kind, waiters, driving, free in ((Kind.UDP, 1, 0, True), (Kind.SELECTOR, 1, 0, True),
+                                         (Kind.SELECTOR, 0, 0, True),       # busy, and will run a turn
+                                         (Kind.SELECTOR, 0, 1, False),      # it is the driver
+                                         (Kind.UDP, 0, 0, False)):          # nobody knows when, if ever
         world.drivers = world.turning = 1
-        ep.waiters, ep.driving, ep.watcher = waiters, driving, watcher
+        ep.kind, ep.waiters, ep.driving = kind, waiters, driving
         engine.step_down(world, ep)
-        assert (world.drivers, world.turning) == ((0, 0) if free else (1, 1)), (waiters, driving, watcher)
+        assert (world.drivers, world.turning) == ((0, 0) if free else (1, 1)), (kind, waiters, driving)
 
 
 def test_another_threads_turn_takes_no_role(world):
