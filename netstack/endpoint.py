@@ -107,8 +107,8 @@ class Endpoint:
     ready_prev: u32
     ready: u32              # 1: it is in that list
     busy_poll: u32          # SO_BUSY_POLL, us, and one; 0: the stack's
-    recv_limit: i64         # SO_RCVBUF as set, bytes; 0: the default
-    send_limit: i64
+    recv_limit: u32         # SO_RCVBUF as set, bytes; 0: the default
+    send_limit: u32
 
 
 USERS = offsetof(Endpoint, "users")

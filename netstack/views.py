@@ -11,7 +11,7 @@ from .errors import Drop
 from .ip.net import Net
 from .machine import addressof, at
 from .machine.record import REGISTRY
-from .tcp.tcb import State, Tcb
+from .tcp.tcb import State, Tcb, listening
 
 READABLE = POLLIN | POLLERR | POLLHUP       # as select(2) counts
 WRITABLE = POLLOUT | POLLERR
@@ -89,10 +89,10 @@ def _entries(table: Any, kind: Any) -> list[Any]:
 
 
 def _tcp(t: Any) -> Connection:
-    listening = t.state == State.LISTEN
+    queue = listening(t) if t.state == State.LISTEN else None
     return Connection("tcp", State(t.state).name.replace("_", "-"), *_names(t.ep),
-                      t.accept_count if listening else t.rcv.tail - t.rcv.head,
-                      t.backlog if listening else t.snd.tail - t.snd.head)
+                      queue.accept_count if queue else t.rcv.tail - t.rcv.head,
+                      queue.backlog if queue else t.snd.tail - t.snd.head)
 
 
 def _datagram(s: Any) -> Connection:

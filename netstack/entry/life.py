@@ -18,7 +18,7 @@ from ..errors import (
 from ..ip import address as addresses
 from ..ip import route
 from ..machine import at, compiled
-from ..tcp import calls, demux
+from ..tcp import calls, demux, tcb
 from ..tcp import listen as listening
 from ..tcp.tcb import State, Tcb, notify
 from ..world import World
@@ -185,7 +185,7 @@ def accept(w: World, h: int, ep: Endpoint) -> int:
     t = handles.connection(w, ep.index)
     if t.state != State.LISTEN:
         return -EINVAL
-    if t.accept_head == 0:
+    if tcb.listening(t).accept_head == 0:
         return -EAGAIN
     drive.lock(w)
     index = listening.take(w.tcp, t)

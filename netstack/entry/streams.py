@@ -6,7 +6,7 @@ from ..endpoint import URGENT, Endpoint, on_nothing_read
 from ..errors import EAGAIN, EINPROGRESS, EOPNOTSUPP
 from ..machine import addressof, compiled, offsetof, ring
 from ..machine import lock as mutex
-from ..tcp import calls, receive
+from ..tcp import calls, memory, receive
 from ..tcp.tcb import Tcb, notify
 from ..world import World
 
@@ -60,6 +60,15 @@ def show(w: World, ep: Endpoint, t: Tcb) -> None:
 
 
 @compiled
+def _own(w: World) -> bool:
+    """Own the world: at once or not at all, but under pressure wait for it."""
+    if w.tcp.memory.pressure == 0:
+        return mutex.try_lock(addressof(w) + drive.LOCK)
+    drive.lock(w)
+    return True
+
+
+@compiled
 def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> int:
     """Bytes, 0 at the end, or -errno; the caller is counted in `users`."""
     if flags & ~RECV_FLAGS:
@@ -75,8 +84,7 @@ def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
         drive.lock(w)
         receive.make_room(w.tcp, t)
         drive.unlock(w)
-    if w.tcp.memory.pressure and result > 0 and t.rcv.data != 0 and ring.used(t.rcv) == 0:
-        drive.lock(w)
+    if result > 0 and t.rcv.data != 0 and ring.used(t.rcv) == 0 and memory.is_shared(w.tcp.memory) and _own(w):
         receive.relieve(w.tcp, t)
         drive.unlock(w)
     mutex.unlock(addressof(t) + RCV_LOCK)

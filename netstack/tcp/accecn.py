@@ -36,7 +36,7 @@ class Fail(IntEnum):
 
 @record
 class AccEcn:
-    """AccECN of one connection; counts are whole, the wire has their low bits."""
+    """AccECN of one connection; the wire has 24 bits of the counts of bytes, TCP_INFO 32."""
 
     handshake: u8       # codepoint of the peer's latest SYN or SYN-ACK
     reflect: u8         # our next segment says which (3.2.2.1)
@@ -62,16 +62,16 @@ class AccEcn:
     round_end: u32      # when this is acknowledged the round is over
     reserved2: u16
     reserved3: u16
-    round_sent: i64     # segments with data that were sent when it began
-    settled: i64        # segments that were sent when nothing was outstanding the last time
-    per_ack: i64        # packets that an ACK delivers on average << PRECISION
+    round_sent: u32     # segments with data that were sent when it began
+    settled: u32        # segments that were sent when nothing was outstanding the last time
+    per_ack: u32        # packets that an ACK delivers on average << PRECISION
     option_at: i64      # ns, when we sent the last option
-    received: i64       # bytes of data that came with ECT(0)
-    received_e1: i64    # ... ECT(1)
-    received_ce: i64    # ... CE
-    delivered: i64      # bytes of ours that came with ECT(0), as the peer's options say
-    delivered_e1: i64   # ... ECT(1)
-    delivered_ce: i64   # ... CE
+    received: u32       # bytes of data that came with ECT(0)
+    received_e1: u32    # ... ECT(1)
+    received_ce: u32    # ... CE
+    delivered: u32      # bytes of ours that came with ECT(0), as the peer's options say
+    delivered_e1: u32   # ... ECT(1)
+    delivered_ce: u32   # ... CE
 
 
 # ---- 3.1.5: what follows from the SYNs -----------------------------------------------

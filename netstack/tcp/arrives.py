@@ -36,7 +36,7 @@ from . import (
     window,
 )
 from .header import ACK, FIN, RST, SYN, URG, Segment
-from .tcb import State, Tcb, Tcp, arm, enter, fail, get, mark_due, notify
+from .tcb import State, Tcb, Tcp, arm, enter, fail, get, held, hold, mark_due, notify, release_held
 from .window import current
 
 DONE = 0
@@ -354,7 +354,7 @@ def _is_valid_ack(t: Tcb, seg: Segment) -> bool:
 @compiled
 def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     """Second, check the RST bit: only one that fits exactly resets (RFC 5961 3.2)."""
-    if seg.seq != t.rcv_nxt and not _fits_last_block(t, seg):
+    if seg.seq != t.rcv_nxt and not _fits_last_block(tcp, t, seg):
         if _in_window(t, seg.seq, current(t)):
             _challenge(tcp, t, now)
         return Drop.TCP_BAD_RST
@@ -384,10 +384,9 @@ def _reset(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 
 
 @compiled
-def _fits_last_block(t: Tcb, seg: Segment) -> bool:
+def _fits_last_block(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
     """A reset right behind what the peer knows that we hold: data before it was lost (as Linux)."""
-    held = t.reassembly.count
-    return t.sack_ok != 0 and held != 0 and seg.seq == t.reassembly.items[held - 1].right
+    return t.sack_ok != 0 and t.held != 0 and seg.seq == ranges.end(held(tcp, t))
 
 
 @compiled
@@ -486,9 +485,9 @@ def _establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
 @compiled
 def _expand(tcp: Tcp, t: Tcb) -> None:
     """The congestion window may have grown: the send buffer follows it."""
-    if tcp.memory.pressure:
-        receive.relieve_sender(tcp, t)
-    elif space.expand(t.space, t.cc.cwnd, recovery.segment_size(t), tcp.settings.tcp_wmem_max):
+    receive.relieve_sender(tcp, t)
+    most = tcp.settings.tcp_wmem_max
+    if tcp.memory.pressure == 0 and space.expand(t.space, t.cc.cwnd, recovery.segment_size(t), most):
         notify(tcp, t)
 
 
@@ -645,7 +644,7 @@ def _hold_fin(tcp: Tcp, t: Tcb, seg: Segment) -> None:
         t.fin_held = 1
         t.fin_at = end
         return
-    if ranges.insert(t.reassembly, end, seq.add(end, 1)):
+    if hold(tcp, t, end, seq.add(end, 1)):
         t.fin_held = 1
         t.fin_at = end
     _owe_ack(tcp, t)
@@ -657,7 +656,7 @@ def _fin(tcp: Tcp, t: Tcb, now: int) -> None:
     t.fin_held = 0
     t.fin_received = 1
     t.rcv_nxt = seq.add(t.rcv_nxt, 1)
-    ranges.clear(t.reassembly)                          # nothing stands beyond a FIN, whatever was sent
+    release_held(tcp, t)                                # nothing stands beyond a FIN, whatever was sent
     t.dsack.due = 0                                     # and it is told of no duplicate (Linux: tcp_sack_reset)
     notify(tcp, t)
     if t.state in (State.SYN_RECEIVED, State.ESTABLISHED):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated
 
-from ..machine import MS, SECOND, Array, at, compiled, i64, record, u8, unit
+from ..machine import MS, SECOND, Array, at, compiled, i64, record, u8, u32, unit
 from . import congestion, pacing, rate
 from .congestion import UNLIMITED, Congestion, initial_window
 
@@ -42,18 +42,18 @@ class Bbr:
     """BBR's variables (3.2 ff.); bytes, bytes per second, ns, percent."""
 
     bw: Annotated[Array[i64], 3]            # best, second and third best of the bandwidth filter
-    bw_round: Annotated[Array[i64], 3]      # ... and the rounds they are from
+    bw_round: Annotated[Array[u32], 3]      # ... and the rounds they are from
+    round_count: u32
     rtprop: i64             # BBR.RTprop
     rtprop_stamp: i64
     probe_rtt_done_at: i64  # 0: not set
     next_round_delivered: i64
-    round_count: i64
     full_bw: i64
     cycle_stamp: i64
     prior_cwnd: i64
     extra_at: i64           # since when ACKs are compared with the estimate
     extra_acked: i64        # delivered since
-    extra: i64              # most that ACKs ran ahead of the estimate of late
+    extra: u32              # most that ACKs ran ahead of the estimate of late
     mode: u8
     full_rounds: u8
     filled_pipe: u8

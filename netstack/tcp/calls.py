@@ -22,7 +22,7 @@ from ..errors import (
     EPIPE,
 )
 from ..ip.net import Net
-from ..machine import compiled, ring, store8, table, timers
+from ..machine import addressof, compiled, ring, sizeof, store8, table, timers, zero
 from . import (
     demux,
     eor,
@@ -41,12 +41,28 @@ from . import (
     window,
 )
 from .arrives import fin_wait
-from .tcb import State, Tcb, Tcp, arm, disown, enter, fail, get, is_synchronized, mark_due, notify, unlink_port
+from .tcb import (
+    Listening,
+    State,
+    Tcb,
+    Tcp,
+    arm,
+    disown,
+    enter,
+    fail,
+    get,
+    is_synchronized,
+    listening,
+    mark_due,
+    notify,
+    unlink_port,
+)
 
 MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_EOR, MSG_MORE = 0x1, 0x2, 0x20, 0x80, 0x8000
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 LINGER = 3                  # of `shutdown`: the application is about to close, and waits (SO_LINGER)
 NEEDS_WORLD = -(1 << 30)    # not an errno
+LISTENING_SIZE = sizeof(Listening)
 
 
 # ---- 3.10.1 OPEN ----------------------------------------------------------------
@@ -56,9 +72,12 @@ def start_listening(tcp: Tcp, t: Tcb, backlog: int) -> int:
     """Passive OPEN."""
     if t.state not in (State.CLOSED, State.LISTEN) or t.ep.remote_port != 0:
         return -EINVAL
-    t.backlog = min(max(backlog, 0), tcp.settings.somaxconn)
+    queue = listening(t)
+    if t.state == State.CLOSED:
+        zero(addressof(queue), LISTENING_SIZE)
+    queue.backlog = min(max(backlog, 0), tcp.settings.somaxconn)
     if tcp.settings.tcp_fastopen & fastopen.ALL_LISTENERS and t.fast.limit == 0:
-        t.fast.limit = t.backlog
+        t.fast.limit = queue.backlog
     if t.state == State.LISTEN:
         return 0
     if t.ep.local_port == 0:
@@ -522,8 +541,9 @@ def stop_listening(tcp: Tcp, t: Tcb) -> None:
     """The listener goes, and its half-open children; those that nobody accepted are reset."""
     demux.remove_listener(tcp, t)
     t.hash_next = 0
-    while t.half_head != 0:                                 # no reset: if the peer's ACK comes it is answered with one
-        child = get(tcp, t.half_head)
+    queue = listening(t)
+    while queue.half_head != 0:                             # no reset: if the peer's ACK comes it is answered with one
+        child = get(tcp, queue.half_head)
         listen.leave(tcp, child)
         tcp.counters.attempt_fails += 1
         fail(tcp, child, 0)
@@ -565,7 +585,7 @@ def free(tcp: Tcp, t: Tcb) -> bool:
 def poll(tcp: Tcp, t: Tcb) -> int:
     """Readiness, values of poll(2), as Linux's tcp_poll."""
     if t.state == State.LISTEN:
-        return POLLIN if t.accept_head != 0 else 0
+        return POLLIN if listening(t).accept_head != 0 else 0
     bits = 0
     if t.ep.error != 0:
         bits |= POLLERR

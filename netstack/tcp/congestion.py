@@ -16,14 +16,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated
 
-from ..machine import Array, addressof, compiled, i64, invoke2, offsetof, record, u8
+from ..machine import Array, addressof, compiled, i64, invoke2, offsetof, record, u8, u32
 from .rate import Sample
 
 INITIAL_WINDOW = 10         # segments (RFC 6928)
 LOSS_WINDOW = 1             # segments (RFC 5681 3.1)
 UNLIMITED = 1 << 40         # ssthresh "arbitrarily high"
 ALGORITHMS = 16             # how many a stack can know
-WORDS = 24                  # an algorithm's own state
+WORDS = 16                  # an algorithm's own state
 
 
 class Ca(IntEnum):
@@ -54,18 +54,18 @@ class Congestion:
     prior_cwnd: i64     # before the last reduction
     prior_ssthresh: i64
     # what the engine tells the hooks
-    mss: i64            # data bytes of a full segment
-    flight: i64         # outstanding: SND.NXT - SND.UNA (RFC 5681, FlightSize)
-    pipe: i64           # thought to be in the network (RFC 6675)
-    acked: i64          # bytes that this ACK delivered, acknowledged or SACKed
-    delivered: i64      # ... and all ACKs so far
+    mss: u32            # data bytes of a full segment
+    flight: u32         # outstanding: SND.NXT - SND.UNA (RFC 5681, FlightSize)
+    pipe: u32           # thought to be in the network (RFC 6675)
+    acked: u32          # bytes that this ACK delivered, acknowledged or SACKed
+    next: u32           # sequence number SND.NXT, and SND.UNA: what is sent after now ends a round
+    una: u32
+    delivered: i64      # bytes that all ACKs so far delivered
     rtt: i64            # round-trip time that this ACK gives, -1: none
     srtt: i64           # smoothed; 0 before the first
     min_rtt: i64        # smallest of late; 0 before the first
-    next: i64           # sequence number SND.NXT, and SND.UNA: what is sent after now ends a round
-    una: i64
-    most_out: i64       # cwv.py: the most that was outstanding in the last round
-    round_end: i64      # cwv.py: SND.NXT then
+    most_out: u32       # cwv.py: the most that was outstanding in the last round
+    round_end: u32      # cwv.py: SND.NXT then
     sample: Sample      # delivery rate that this ACK gives
     algorithm: u8       # index in Tcp.algorithms
     ca_state: u8        # Ca
@@ -76,7 +76,7 @@ class Congestion:
     abe: u8             # setting: RFC 8511
     hystart: u8         # setting: RFC 9406
     holds_back: u8      # set by an algorithm that sends less than it could: what is sent now tells nothing of the path
-    words: Annotated[Array[i64], 24]
+    words: Annotated[Array[i64], 16]
 
 
 @record

@@ -5,7 +5,7 @@ slow start; a mark of congestion reduces less than a loss (RFC 8511).
 """
 from __future__ import annotations
 
-from ..machine import MS, at, compiled, i64, record, u8, unit
+from ..machine import MS, at, compiled, i64, record, u8, u16, u32, unit
 from . import congestion, hystart
 from .congestion import UNLIMITED, Ca, Cause, Congestion, initial_window
 from .hystart import Hystart
@@ -20,18 +20,18 @@ LONGEST = 200_000       # ms from K that the curve is followed; beyond it the wi
 class Cubic:
     """Of one connection (4.1.2); bytes."""
 
-    w_max: i64          # window just before the last reduction
-    k: i64              # ms that the curve takes from the start of the epoch to w_max
     epoch: i64          # when this period of congestion avoidance began, ns; 0: not yet
-    w_est: i64          # what Reno would have
-    est_part: i64       # ... its growth below one byte
-    cwnd_prior: i64     # window when the epoch's reduction came
     at: i64             # when the last ACK came, ns
+    w_max: u32          # window just before the last reduction
+    k: u32              # ms that the curve takes from the start of the epoch to w_max
+    w_est: u32          # what Reno would have
+    cwnd_prior: u32     # window when the epoch's reduction came
     # before the last reduction, for undoing it (4.9.2)
-    prior_w_max: i64
-    prior_k: i64
     prior_epoch: i64
-    prior_w_est: i64
+    prior_w_max: u32
+    prior_k: u32
+    prior_w_est: u32
+    est_part: u16       # of w_est's growth, thousandths of a byte
     after_rto: u8       # the epoch follows a timeout (4.8)
     hy: Hystart
 
@@ -84,9 +84,10 @@ def avoid_congestion(s: Cubic, c: Congestion, now: int) -> None:
     if s.epoch == 0:
         _begin_epoch(s, c, now)
     t = (now - s.epoch) // MS
-    s.est_part += (ALPHA if s.w_est < s.cwnd_prior else 1000) * c.mss * c.acked // c.cwnd       # (4.3, eq. 4)
-    s.w_est += s.est_part // 1000
-    s.est_part %= 1000
+    alpha = ALPHA if s.w_est < s.cwnd_prior else 1000
+    part = s.est_part + alpha * c.mss * c.acked // c.cwnd                           # (4.3, eq. 4)
+    s.w_est += part // 1000
+    s.est_part = part % 1000
     if curve(s, t, c.mss) < s.w_est:                # Reno-friendly region
         c.cwnd = max(c.cwnd, s.w_est)
         return

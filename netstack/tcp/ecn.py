@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ..machine import compiled, i64, record, u8, u32
+from ..machine import compiled, record, u8, u32
 from . import seq
 
 ECE = 0x40              # flags of the TCP header
@@ -50,8 +50,8 @@ class Ecn:
     plain: u8           # our SYN goes without flags by now: those before it were not answered
     reserved: u8
     cwr_end: u32        # the sequence number behind that segment
-    received_ce: i64    # packets that came with CE
-    delivered_ce: i64   # packets of ours that the peer says came with CE (classic: acknowledged with ECE)
+    received_ce: u32    # packets that came with CE
+    delivered_ce: u32   # packets of ours that the peer says came with CE (classic: acknowledged with ECE)
 
 
 # ---- 6.1.1 TCP Initialization; RFC 9768 3.1 -----------------------------------------

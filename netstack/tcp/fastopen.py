@@ -56,13 +56,19 @@ class FastOpen:
     listener: u32       # that counts it ...
     generation: u32     # ... if it is still this one
     limit: i32          # (LISTEN) TCP_FASTOPEN: how many may be pending; 0: no Fast Open
-    count: i32          # (LISTEN) how many are
-    resets: i32         # (LISTEN) pending ones that were reset since `turned_at`
-    resets_before: i32  # (LISTEN) ... and in the time before it
-    turned_at: i64      # (LISTEN) ns
     made: i64           # the cookie of our SYN-ACK, network order
     key: Key            # (LISTEN) of the cookies it gives
     backup: Key         # (LISTEN) whose cookies are good too, if there are two
+
+
+@record
+class Pending:
+    """Connections of one listener whose text was taken before their handshakes are over."""
+
+    turned_at: i64      # ns
+    count: i32          # how many there are
+    resets: i32         # that were reset since `turned_at`
+    resets_before: i32  # ... and in the time before it
 
 
 MADE = offsetof(FastOpen, "made")
@@ -114,13 +120,13 @@ def make(f: FastOpen, key: Key, client_hi: int, client_lo: int, server_hi: int, 
 # ---- the server's limit (5.1) ----------------------------------------------------
 
 @compiled
-def has_room(f: FastOpen, now: int) -> bool:
+def has_room(p: Pending, limit: int, now: int) -> bool:
     """Whether one more connection may be pending.
 
     Differs: Linux keeps the time of each reset; here they are counted by the minute, and last one or two.
     """
-    if now - f.turned_at >= HELD:
-        f.resets_before = f.resets if now - f.turned_at < 2 * HELD else 0
-        f.resets = 0
-        f.turned_at = now
-    return f.count + f.resets + f.resets_before < f.limit
+    if now - p.turned_at >= HELD:
+        p.resets_before = p.resets if now - p.turned_at < 2 * HELD else 0
+        p.resets = 0
+        p.turned_at = now
+    return p.count + p.resets + p.resets_before < limit

@@ -42,7 +42,7 @@ def aim(tcp: Tcp, dev: Device, longest: int) -> None:
     if tcp.foreseen == 0:
         return
     t = get(tcp, tcp.foreseen)
-    if t.state != State.ESTABLISHED or t.reassembly.count != 0 or t.rcv.data == 0 or t.urgent.mark != Mark.NONE:
+    if t.state != State.ESTABLISHED or t.held != 0 or t.rcv.data == 0 or t.urgent.mark != Mark.NONE:
         tcp.foreseen = 0
         return
     ring.rewind(t.rcv)

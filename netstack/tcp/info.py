@@ -15,7 +15,7 @@ from ..machine import MS, at, compiled, i64, record, ring, sizeof, u8, u16, u32,
 from . import bbr, rack, recovery, rto, runs, seq, stats, window
 from .bbr import Bbr
 from .congestion import UNLIMITED, own
-from .tcb import State, Tcb, Tcp
+from .tcb import State, Tcb, Tcp, listening
 
 TIMESTAMPS, SACK, WSCALE, ECN, ECN_SEEN = 1, 2, 4, 8, 16        # TCPI_OPT_...
 INFINITE_SSTHRESH = 0x7FFF_FFFF             # segments
@@ -129,8 +129,8 @@ def fill(tcp: Tcp, t: Tcb, address: int, now: int) -> None:
     i.max_pacing_rate = t.pacing.most if t.pacing.most != 0 else UNLIMITED_RATE
     i.reordering = min(max(stats.segments(t.rack.distance, t.cc.mss), rack.DUPTHRESH), MAX_REORDERING)
     if t.state == State.LISTEN:
-        i.unacked = t.accept_count
-        i.sacked = t.backlog
+        i.unacked = listening(t).accept_count
+        i.sacked = listening(t).backlog
         return
     _options(t, i)
     _windows(t, i)

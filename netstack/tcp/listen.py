@@ -13,7 +13,7 @@ from ..ip.net import Net
 from ..machine import addressof, be64, compiled, copy, sizeof, table
 from . import accecn, accecn_option, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
 from .header import ACK, MAX_WSCALE, Segment, default_mss
-from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, mark_due, notify
+from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, listening, mark_due, notify
 
 SPACE_SIZE = sizeof(space.Space)
 HALF_OPEN_LEAST = 8         # a tiny backlog still lets some handshakes run side by side
@@ -130,11 +130,12 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     """A SYN for a listener (3.10.7.2, third).  Drop.NONE or TEXT when a child was made, COOKIE, or why not."""
     if is_queue_full(tcp, listener):
         return Drop.TCP_ACCEPT_QUEUE
-    limit = min(max(listener.backlog, HALF_OPEN_LEAST), tcp.settings.tcp_max_syn_backlog)
-    if listener.half_open >= limit or tcp.settings.tcp_syncookies == 2:
+    queue = listening(listener)
+    limit = min(max(queue.backlog, HALF_OPEN_LEAST), tcp.settings.tcp_max_syn_backlog)
+    if queue.half_open >= limit or tcp.settings.tcp_syncookies == 2:
         if tcp.settings.tcp_syncookies != 0:            # (RFC 4987 3.6)
             tcp.counters.req_q_full_do_cookies += 1
-            cookies.note(listener.cookies, now)
+            cookies.note(queue.cookies, now)
             return COOKIE
         tcp.counters.req_q_full_drop += 1
         tcp.counters.listen_drops += 1
@@ -165,7 +166,7 @@ def on_syn(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     t.fast.child = 1
     t.fast.listener = listener.ep.index
     t.fast.generation = listener.ep.generation
-    listener.fast.count += 1
+    queue.fast.count += 1
     return TEXT
 
 
@@ -181,7 +182,7 @@ def _judge_fastopen(tcp: Tcp, listener: Tcb, seg: Segment, now: int) -> int:
         tcp.counters.fast_open_cookie_reqd += 1
     if not s.tcp_fastopen & fastopen.SERVER or listener.fast.limit == 0 or not (wanted or seg.data_len > 0):
         return 0
-    if not fastopen.has_room(listener.fast, now):
+    if not fastopen.has_room(listening(listener).fast, listener.fast.limit, now):
         tcp.counters.fast_open_listen_overflow += 1
         return 0
     if s.tcp_fastopen & fastopen.SERVER_WITHOUT_COOKIE or listener.fast.no_cookie:
@@ -223,7 +224,8 @@ def _make_cookie(tcp: Tcp, listener: Tcb, t: Tcb) -> None:
 @compiled
 def is_queue_full(tcp: Tcp, listener: Tcb) -> bool:
     """Whether no more connections may wait for accept; counts it."""
-    if listener.accept_count <= listener.backlog:
+    queue = listening(listener)
+    if queue.accept_count <= queue.backlog:
         return False
     tcp.counters.listen_overflows += 1
     tcp.counters.listen_drops += 1
@@ -271,7 +273,7 @@ def _new_child(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int
 def on_cookie(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int:
     """An ACK that no connection expects: the index of the connection that its cookie stands for, in SYN-RECEIVED;
     0 when it brings none; -Drop."""
-    if tcp.settings.tcp_syncookies == 0 or not cookies.is_recent(listener.cookies, now):
+    if tcp.settings.tcp_syncookies == 0 or not cookies.is_recent(listening(listener).cookies, now):
         return 0
     v4 = is_v4(seg.src_hi, seg.src_lo)
     number = cookies.check(tcp.key, seg.dst_hi, seg.dst_lo, seg.src_hi, seg.src_lo,
@@ -367,27 +369,28 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
 
 @compiled
 def _add_half_open(tcp: Tcp, listener: Tcb, t: Tcb) -> None:
-    t.accept_next = listener.half_head
+    queue = listening(listener)
+    t.accept_next = queue.half_head
     t.accept_prev = 0
-    if listener.half_head != 0:
-        get(tcp, listener.half_head).accept_prev = t.ep.index
-    listener.half_head = t.ep.index
-    listener.half_open += 1
+    if queue.half_head != 0:
+        get(tcp, queue.half_head).accept_prev = t.ep.index
+    queue.half_head = t.ep.index
+    queue.half_open += 1
 
 
 @compiled
 def drop_half_open(tcp: Tcp, t: Tcb) -> None:
     """Take a child in SYN-RECEIVED off its listener's list."""
-    listener = get(tcp, t.parent)
+    queue = listening(get(tcp, t.parent))
     if t.accept_prev != 0:
         get(tcp, t.accept_prev).accept_next = t.accept_next
     else:
-        listener.half_head = t.accept_next
+        queue.half_head = t.accept_next
     if t.accept_next != 0:
         get(tcp, t.accept_next).accept_prev = t.accept_prev
     t.accept_next = 0
     t.accept_prev = 0
-    listener.half_open -= 1
+    queue.half_open -= 1
 
 
 @compiled
@@ -403,7 +406,7 @@ def on_reset(tcp: Tcp, t: Tcb) -> None:
     """A pending child is reset: perhaps its SYN was spoofed, so it goes on to count for a while (RFC 7413 5.1)."""
     listener = get(tcp, t.fast.listener)
     if listener.ep.generation == t.fast.generation and listener.state == State.LISTEN:
-        listener.fast.resets += 1
+        listening(listener).fast.resets += 1
 
 
 @compiled
@@ -418,24 +421,26 @@ def on_established(tcp: Tcp, t: Tcb) -> None:
     """The handshake of a child is over: to the accept queue."""
     drop_half_open(tcp, t)
     listener = get(tcp, t.parent)
-    if listener.accept_head == 0:
-        listener.accept_head = t.ep.index
+    queue = listening(listener)
+    if queue.accept_head == 0:
+        queue.accept_head = t.ep.index
     else:
-        get(tcp, listener.accept_tail).accept_next = t.ep.index
-    listener.accept_tail = t.ep.index
-    listener.accept_count += 1
+        get(tcp, queue.accept_tail).accept_next = t.ep.index
+    queue.accept_tail = t.ep.index
+    queue.accept_count += 1
     notify(tcp, listener)
 
 
 @compiled
 def take(tcp: Tcp, listener: Tcb) -> int:
     """accept: the index of the first child in the queue, or 0."""
-    index = listener.accept_head
+    queue = listening(listener)
+    index = queue.accept_head
     if index == 0:
         return 0
     t = get(tcp, index)
-    listener.accept_head = t.accept_next
-    listener.accept_count -= 1
+    queue.accept_head = t.accept_next
+    queue.accept_count -= 1
     t.accept_next = 0
     t.parent = 0
     t.accepted = 1

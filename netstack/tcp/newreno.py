@@ -5,7 +5,7 @@ has arrived, not which one: it is counted, and the first segment is the lost one
 """
 from __future__ import annotations
 
-from ..machine import compiled, i64, record, u8, u32
+from ..machine import compiled, record, u8, u32
 from ..machine.table import Table
 from . import runs, seq
 from .runs import Queue
@@ -19,7 +19,7 @@ class Recovery:
 
     high: u32               # RecoveryPoint of RFC 6675, "recover" of RFC 6582: SND.NXT when it began
     dupacks: u32            # duplicate ACKs in a row
-    held: i64               # without SACK: bytes that the duplicate ACKs stand for
+    held: u32               # without SACK: bytes that the duplicate ACKs stand for
     after_rto: u8           # `high` was set by a timeout: duplicate ACKs up to it are no sign of loss (RFC 6582 4.1)
     frto: u8                # frto.Step
     first: u8               # the fast retransmit is still to be sent

@@ -201,7 +201,7 @@ def _send_data(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
     path_mss = t.pmtu_mss
     mss = segment_size(t)
     if t.sack_ok:
-        mss -= receive.sack_len(t, 40 - timestamps.OPTION_LEN * t.ts.ok)
+        mss -= receive.sack_len(tcp, t, 40 - timestamps.OPTION_LEN * t.ts.ok)
     if t.queue.head == 0 and tcp.settings.tcp_slow_start_after_idle and t.stats.last_data_sent != 0 and (
             recovery.algorithm(tcp, t).full == 0):
         cwv.after_idle(t.cc, now - t.stats.last_data_sent, t.rto.rto)
@@ -280,7 +280,7 @@ def _send_mtu_probe(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -
     """A segment of new text that is larger than the others (RFC 4821 7.3, 7.4), when all is quiet.  Its size, or 0."""
     s = tcp.settings
     m = t.mtu
-    if t.cc.ca_state != Ca.OPEN or t.queue.sacked != 0 or t.ep.pmtudisc == 0 or receive.sack_len(t, 40) != 0:
+    if t.cc.ca_state != Ca.OPEN or t.queue.sacked != 0 or t.ep.pmtudisc == 0 or receive.sack_len(tcp, t, 40) != 0:
         return 0
     if t.ends.first != t.ends.last:                             # records keep their segments
         return 0
@@ -512,9 +512,9 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, size: int, flags: int, cod
         flags |= accecn.ack_flags(t.accecn, t.ecn, n == 0 and not flags & FIN)
         codepoint = accecn.codepoint(t.accecn, n + (flags & FIN), t.sack_ok)
     else:
-        sack = receive.sack_len(t, 60 - length)
+        sack = receive.sack_len(tcp, t, 60 - length)
         if sack != 0:
-            receive.emit_sack(t, head + length, sack)
+            receive.emit_sack(tcp, t, head + length, sack)
             length += sack
         flags |= ecn.ack_flags(t.ecn)
     if seq.gt(t.snd_up, s) and n > 0:
@@ -548,7 +548,7 @@ def _emit_accecn(tcp: Tcp, t: Tcb, p: int, used: int, n: int, now: int) -> int:
     if n > 0:                                                       # text has its size already
         text = segment_size(t) + a.room - n
         room = min(room, text - (used - HEADER_LEN - timestamps.OPTION_LEN * t.ts.ok))
-    sack = 0 if n == 0 and (a.reflect or a.bare) else receive.sack_len(t, 60 - used)
+    sack = 0 if n == 0 and (a.reflect or a.bare) else receive.sack_len(tcp, t, 60 - used)
     if n > 0 and t.retransmits != 0 and t.snd_una == seq.add(t.iss, 1) and t.clocks.persist == 0:
         accecn_option.on_first_lost(a)
     size = 0
@@ -563,7 +563,7 @@ def _emit_accecn(tcp: Tcp, t: Tcb, p: int, used: int, n: int, now: int) -> int:
             accecn_option.emit(a, p, size, now)
     a.option_sent = 1 if size != 0 else 0
     if sack != 0:
-        receive.emit_sack(t, p + size, sack)
+        receive.emit_sack(tcp, t, p + size, sack)
     return size + sack
 
 

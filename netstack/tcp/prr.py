@@ -7,16 +7,16 @@ nothing more is found lost.
 """
 from __future__ import annotations
 
-from ..machine import compiled, i64, record
+from ..machine import compiled, record, u32
 
 
 @record
 class Prr:
     """PRR's variables, bytes."""
 
-    delivered: i64      # prr_delivered
-    out: i64            # prr_out: sent since the recovery began
-    recover_fs: i64     # RecoverFS: FlightSize when it began
+    delivered: u32      # prr_delivered
+    out: u32            # prr_out: sent since the recovery began
+    recover_fs: u32     # RecoverFS: FlightSize when it began
 
 
 @compiled

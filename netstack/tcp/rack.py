@@ -30,8 +30,8 @@ class Rack:
     reordering_seen: u8     # RACK.reordering_seen
     reo_wnd_mult: u8        # RACK.reo_wnd_mult
     reo_wnd_persist: u8     # RACK.reo_wnd_persist: recoveries left before reo_wnd_mult goes back to 1
-    reordered: i64          # how often reordering was seen
-    distance: i64           # bytes, the most that one segment was overtaken by (Linux: tcp_check_sack_reordering)
+    reordered: u32          # how often reordering was seen
+    distance: u32           # bytes, the most that one segment was overtaken by (Linux: tcp_check_sack_reordering)
 
 
 @compiled

@@ -7,7 +7,7 @@ a bunch do not look like a faster path.
 """
 from __future__ import annotations
 
-from ..machine import SECOND, compiled, i64, record, u8
+from ..machine import SECOND, compiled, i64, record, u8, u32
 from .runs import Run
 
 
@@ -31,10 +31,7 @@ class Sample:
     delivered: i64          # bytes delivered over the interval; -1: no sample
     interval: i64           # ns
     prior_delivered: i64    # C.delivered when the newest run that it acknowledges was sent; -1: it acknowledges none
-    prior_at: i64
-    send_elapsed: i64
-    ack_elapsed: i64
-    lost: i64               # bytes that this ACK shows to be lost
+    lost: u32               # bytes that this ACK shows to be lost
     app_limited: u8
 
 
@@ -67,10 +64,8 @@ def on_delivered(c: Rate, s: Sample, r: Run, n: int, now: int) -> None:
     c.delivered_at = now
     if r.delivered >= s.prior_delivered:
         s.prior_delivered = r.delivered
-        s.prior_at = r.delivered_at
         s.app_limited = r.app_limited
-        s.send_elapsed = r.sent_at - r.first_sent_at
-        s.ack_elapsed = now - r.delivered_at
+        s.interval = max(r.sent_at - r.first_sent_at, now - r.delivered_at)     # of sending, of acknowledging
         c.first_sent_at = r.sent_at
 
 
@@ -81,7 +76,6 @@ def finish(c: Rate, s: Sample, min_rtt: int) -> None:
         c.app_limited = 0
     if s.prior_delivered < 0:
         return
-    s.interval = max(s.send_elapsed, s.ack_elapsed)
     if s.interval <= 0 or (min_rtt > 0 and s.interval < min_rtt):
         return                                              # too short to be true
     s.delivered = c.delivered - s.prior_delivered

@@ -15,8 +15,9 @@ from ..machine.arena import Arena
 from . import drs, dsack, foresee, quickack, ranges, rto, seq, space, timestamps, window
 from . import memory as mem
 from .header import FIN, NOP, PSH, SACK, SYN, URG, Segment
-from .tcb import Tcb, Tcp, arm, notify
+from .tcb import Tcb, Tcp, arm, held, hold, notify, release_held
 
+RCV_LOCK = offsetof(Tcb, "rcv_lock")
 SND_LOCK = offsetof(Tcb, "snd_lock")
 ALWAYS = 1 << 62            # of tcp_mem
 FAIR_SIZE = 128             # bytes; smaller segments do not make the window grow (Linux)
@@ -71,20 +72,29 @@ def give_back(tcp: Tcp, r: ring.Ring) -> None:
 
 @compiled
 def relieve(tcp: Tcp, t: Tcb) -> None:
-    """Under pressure the receive ring goes back when it is empty.  The caller owns the world and the reading side."""
-    if tcp.memory.pressure and ring.used(t.rcv) == 0 and t.reassembly.count == 0:
+    """The receive ring goes back if it is empty and others want it.  The caller owns the world and the reading side."""
+    if mem.is_shared(tcp.memory) and ring.used(t.rcv) == 0 and t.held == 0:
         give_back(tcp, t.rcv)
 
 
 @compiled
 def relieve_sender(tcp: Tcp, t: Tcb) -> None:
     """... and the send ring, unless a thread is about to write.  The caller owns the world."""
-    if tcp.memory.pressure == 0 or t.snd.data == 0 or ring.used(t.snd) != 0:
+    if t.snd.data == 0 or ring.used(t.snd) != 0 or not mem.is_shared(tcp.memory):
         return
     if mutex.try_lock(addressof(t) + SND_LOCK):
         if ring.used(t.snd) == 0:
             give_back(tcp, t.snd)
         mutex.unlock(addressof(t) + SND_LOCK)
+
+
+@compiled
+def relieve_idle(tcp: Tcp, t: Tcb) -> None:
+    """Both, if nobody reads or writes now: the connection's clocks have run out.  The caller owns the world."""
+    relieve_sender(tcp, t)
+    if t.rcv.data != 0 and mutex.try_lock(addressof(t) + RCV_LOCK):
+        relieve(tcp, t)
+        mutex.unlock(addressof(t) + RCV_LOCK)
 
 
 @compiled
@@ -136,7 +146,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         tcp.counters.rcv_q_drops += 1
         t.ack_now = 1
         return Drop.TCP_MEMORY
-    if t.reassembly.count == 0 and seg.placed == 0:
+    if t.held == 0 and seg.placed == 0:
         ring.rewind(t.rcv)
     position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
     if position + n - t.rcv.head > t.rcv.size:
@@ -146,7 +156,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             return Drop.TCP_UNACCEPTABLE
     if seg.seq != t.rcv_nxt:                                            # out of order
         _note_held(tcp, t, seg.seq, n)
-        if not ranges.insert(t.reassembly, seg.seq, seq.add(seg.seq, n)):
+        if not hold(tcp, t, seg.seq, seq.add(seg.seq, n)):
             t.ack_now = 1
             return Drop.TCP_REASSEMBLY
         ring.place(t.rcv, position, seg.data, n)
@@ -162,9 +172,9 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         tcp.counters.hp_hits += 1
     foresee.note(tcp, t, n)
     nxt = seq.add(t.rcv_nxt, n)
-    if t.reassembly.count != 0:
+    if t.held != 0:
         _note_held(tcp, t, seg.seq, n)
-        nxt = advance(t, nxt)
+        nxt = advance(tcp, t, nxt)
         t.ack_now = 1                                                   # (RFC 5681 4.2) a hole was filled
     gained = seq.diff(nxt, t.rcv_nxt)
     t.rcv_nxt = nxt
@@ -187,9 +197,13 @@ def _may_hold(tcp: Tcp, t: Tcb) -> bool:
 
 
 @compiled
-def advance(t: Tcb, nxt: int) -> int:
+def advance(tcp: Tcp, t: Tcb, nxt: int) -> int:
     """Everything before `nxt` is here.  Returns `nxt`, moved over the text held behind it, at most to the FIN held."""
-    nxt = ranges.advance(t.reassembly, nxt)
+    if t.held != 0:
+        r = held(tcp, t)
+        nxt = ranges.advance(r, nxt)
+        if r.count == 0:
+            release_held(tcp, t)
     if t.fin_held and seq.gt(nxt, t.fin_at):
         return t.fin_at
     return nxt
@@ -208,7 +222,7 @@ def note_old(tcp: Tcp, t: Tcb, seg: Segment) -> None:
 def _note_held(tcp: Tcp, t: Tcb, left: int, n: int) -> None:
     """... and what of n bytes from `left` on is held already."""
     if t.sack_ok and tcp.settings.tcp_dsack:
-        dsack.note_held(t.dsack, t.reassembly, left, seq.add(left, n))
+        dsack.note_held(t.dsack, held(tcp, t), left, seq.add(left, n))
 
 
 @compiled
@@ -264,8 +278,8 @@ def acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
 def make_room(tcp: Tcp, t: Tcb) -> None:
     """Give the receive ring the size that the buffer has by now.  The caller owns the world and the reading side."""
     end = t.rcv.tail
-    if t.reassembly.count != 0:
-        end += seq.diff(t.reassembly.items[t.reassembly.count - 1].right, t.rcv_nxt)
+    if t.held != 0:
+        end += seq.diff(ranges.end(held(tcp, t)), t.rcv_nxt)
     least = space.least_ring(tcp.settings.tcp_rmem_min)
     if not fit(tcp, t.rcv, t.space.window, end, tcp.settings.tcp_mem, least):         # no memory: it stays as it is
         space.set_rcvbuf(t.space, space.rcvbuf_for(t.rcv.size, tcp.settings.tcp_adv_win_scale),
@@ -333,16 +347,16 @@ def open_clamp(t: Tcb) -> None:
 
 
 @compiled
-def sack_len(t: Tcb, room: int) -> int:
+def sack_len(tcp: Tcp, t: Tcb, room: int) -> int:
     """The length of the SACK option for a segment with `room` bytes left for options; 0: none."""
-    blocks = t.reassembly.count + t.dsack.due
-    if t.sack_ok == 0 or blocks == 0 or room < 12:
+    if t.sack_ok == 0 or (t.held == 0 and t.dsack.due == 0) or room < 12:
         return 0
+    blocks = held(tcp, t).count + t.dsack.due
     return 4 + 8 * min(blocks, (room - 4) // 8)
 
 
 @compiled
-def emit_sack(t: Tcb, p: int, length: int) -> None:
+def emit_sack(tcp: Tcp, t: Tcb, p: int, length: int) -> None:
     """Write NOP, NOP, SACK at p: what came twice (RFC 2883 section 4), then the blocks from the one that changed last
     (RFC 2018 section 4), so that each is told again in the next ACKs, should this one be lost."""
     put16(p, (NOP << 8) | NOP)
@@ -352,7 +366,7 @@ def emit_sack(t: Tcb, p: int, length: int) -> None:
     if t.dsack.due:
         t.dsack.due = 0                 # "Each duplicate ... is reported in at most one D-SACK block."
         p = _emit_block(p, t.dsack.left, t.dsack.right)
-    r = t.reassembly
+    r = held(tcp, t)
     i = ranges.newest(r, -1)
     while i >= 0 and p < end:
         p = _emit_block(p, r.items[i].left, r.items[i].right)

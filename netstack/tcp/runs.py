@@ -47,10 +47,10 @@ class Queue:
     lost_from: u32      # nothing before this run is to be sent again; 0: unknown
     high_sacked: u32    # the highest SACKed run, 0: none or unknown
     block_at: u32       # a run near where the last SACK block was looked for, 0: unknown
-    sacked: i64         # held by the peer beyond SND.UNA
-    lost: i64           # taken for lost (also those sent again since)
-    retrans: i64        # sent again and on their way (a loss probe's too, which is not taken for lost)
-    waiting: i64        # lost, and to be sent again
+    sacked: u32         # held by the peer beyond SND.UNA
+    lost: u32           # taken for lost (also those sent again since)
+    retrans: u32        # sent again and on their way (a loss probe's too, which is not taken for lost)
+    waiting: u32        # lost, and to be sent again
 
 
 @compiled

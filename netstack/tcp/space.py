@@ -8,7 +8,7 @@ itself is a ring, the next power of two, which follows when it is needed (`recei
 """
 from __future__ import annotations
 
-from ..machine import compiled, i64, record, u8
+from ..machine import compiled, i32, record, u8, u32
 
 RCVBUF, SNDBUF = 1, 2       # bits of `locked`
 MIN_RCVBUF = 2304           # Linux: SOCK_MIN_RCVBUF
@@ -25,15 +25,15 @@ LARGEST_RING = 16 << 20
 class Space:
     """Sizes of one connection's buffers, bytes."""
 
-    rcvbuf: i64         # sk_rcvbuf: twice SO_RCVBUF, or tcp_rmem[1] and what it has grown to
-    sndbuf: i64         # sk_sndbuf
-    window: i64         # the part of rcvbuf that data may fill
-    clamp: i64          # window_clamp: the largest window to offer
-    ssthresh: i64       # rcv_ssthresh: the largest one for now; grows as data arrives
-    user_clamp: i64     # TCP_WINDOW_CLAMP; 0: none
-    notsent_lowat: i64  # TCP_NOTSENT_LOWAT; 0: the stack's
-    cwnd: i64           # the congestion window that sndbuf was sized for last
-    cut: i64            # what sndbuf was before there was no memory for it; 0: there was
+    rcvbuf: i32         # sk_rcvbuf: twice SO_RCVBUF, or tcp_rmem[1] and what it has grown to
+    sndbuf: i32         # sk_sndbuf
+    window: i32         # the part of rcvbuf that data may fill
+    clamp: i32          # window_clamp: the largest window to offer
+    ssthresh: i32       # rcv_ssthresh: the largest one for now; grows as data arrives
+    user_clamp: i32     # TCP_WINDOW_CLAMP; 0: none
+    notsent_lowat: u32  # TCP_NOTSENT_LOWAT; 0: the stack's
+    cwnd: i32           # the congestion window that sndbuf was sized for last
+    cut: i32            # what sndbuf was before there was no memory for it; 0: there was
     locked: u8          # RCVBUF, SNDBUF: the application has set it, so it stays
 
 

@@ -1,17 +1,17 @@
 """What a connection has done: the figures that TCP_INFO shows (RFC 4898 names most of them)."""
 from __future__ import annotations
 
-from ..machine import compiled, i64, record, u32
+from ..machine import compiled, i64, record, u16, u32
 
 
 @record
 class Stats:
     """Counters of one connection."""
 
-    segs_in: i64
-    segs_out: i64
-    data_segs_in: i64
-    data_segs_out: i64
+    segs_in: u32
+    segs_out: u32
+    data_segs_in: u32
+    data_segs_out: u32
     bytes_sent: i64             # text, with what was sent again
     bytes_retrans: i64          # text sent again
     bytes_acked: i64
@@ -20,8 +20,8 @@ class Stats:
     dsacks: u32                 # duplicates that the peer told of
     delivered: u32              # segments that arrived, the SYN too
     out_of_order: u32           # segments received out of order
-    rtos: u32                   # timeouts
-    rto_recoveries: u32         # ... that were the first of their row
+    rtos: u16                   # timeouts
+    rto_recoveries: u16         # ... that were the first of their row
     begun: i64                  # ns: established
     rto_at: i64                 # ns: since when a timeout is not recovered from; 0: none is
     rto_time: i64               # ns in which one was not, before that

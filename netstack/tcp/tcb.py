@@ -30,18 +30,18 @@ from ..machine.random import Key, Rng
 from ..machine.ring import Ring
 from ..machine.table import Table
 from ..machine.timers import Timers
-from . import runs, stats
+from . import ranges, runs, stats
 from .accecn import AccEcn
 from .acked import Acked
 from .challenge import Challenge, Challenges
-from .congestion import Algorithm, Congestion
+from .congestion import WORDS, Algorithm, Congestion, own
 from .cookies import Overflow
 from .defer import Defer
 from .drs import Drs
 from .dsack import Dsack
 from .ecn import Ecn
 from .eor import Ends
-from .fastopen import FastOpen
+from .fastopen import FastOpen, Pending
 from .fastopen_client import Remembered
 from .header import Segment
 from .memory import Memory
@@ -130,6 +130,20 @@ class Clocks:
 
 
 @record
+class Listening:
+    """What only a listener has.  It stands where a connection has the state of its congestion control."""
+
+    backlog: i32            # how many may wait for accept
+    accept_count: i32       # how many do
+    half_open: i32          # children in SYN-RECEIVED
+    accept_head: u32        # queue of established children
+    accept_tail: u32
+    half_head: u32          # list of half-open children
+    cookies: Overflow
+    fast: Pending
+
+
+@record
 class Tcb:
     """One connection, or one listener."""
 
@@ -194,14 +208,8 @@ class Tcb:
     rcv_mss: u16            # what we told it
     pmtu_mss: u16           # what the path takes (Eff.snd.MSS before options)
     user_mss: u16           # TCP_MAXSEG
-    backlog: i32            # (LISTEN) how many may wait for accept
-    accept_count: i32       # (LISTEN) how many do
-    half_open: i32          # (LISTEN) children in SYN-RECEIVED
-    accept_head: u32        # (LISTEN) queue of established children
-    accept_tail: u32
-    half_head: u32          # (LISTEN) list of half-open children
     unacked: i32            # bytes received since the last ACK we sent
-    reserved: i32
+    held: u32               # entry of Tcp.held: text received out of order, in place in `rcv`; 0: there is none
     linger2: i64            # TCP_LINGER2, ns; 0: tcp_fin_timeout, -1: no FIN-WAIT-2
     snd: Ring               # head: byte at SND.UNA; tail: what the application has written
     rcv: Ring               # head: what the application reads next; tail: byte at RCV.NXT
@@ -226,10 +234,8 @@ class Tcb:
     quick: QuickAck
     drs: Drs
     urgent: Urgent          # RCV.UP and what Linux makes of it
-    cookies: Overflow       # (LISTEN)
     defer: Defer            # TCP_DEFER_ACCEPT
     fast: FastOpen
-    reassembly: Ranges      # received out of order, already in place in `rcv`
     dsack: Dsack
     ends: Ends              # of records that were written with MSG_EOR
     ecn: Ecn
@@ -392,6 +398,7 @@ class Tcp:
     now: i64                    # of the current turn
     tcbs: Table
     runs: Table                 # of all connections' queues
+    held: Table                 # Ranges of connections that have received out of order
     timers: Timers              # slot = index of the Tcb
     buckets: i64                # distance of the connection hash (u32 heads) from this record
     bucket_mask: i64
@@ -423,6 +430,8 @@ class Tcp:
 
 
 TCB_SIZE = sizeof(Tcb)
+HELD_SIZE = sizeof(Ranges)
+assert sizeof(Listening) <= 8 * WORDS
 CHANGE_SIZE = sizeof(Change)
 GENERATIONS = 0xFF_FFFF
 
@@ -486,7 +495,7 @@ def _end_pending(tcp: Tcp, t: Tcb) -> None:
     t.fast.pending = 0
     listener = get(tcp, t.fast.listener)
     if listener.ep.generation == t.fast.generation and listener.state == State.LISTEN:
-        listener.fast.count -= 1
+        listening(listener).fast.count -= 1
 
 
 @compiled
@@ -545,6 +554,7 @@ def fail(tcp: Tcp, t: Tcb, errno: int) -> None:
     if t.state != State.CLOSED:
         enter(tcp, t, State.CLOSED)
     runs.clear(tcp.runs, t.queue)
+    release_held(tcp, t)
     stats.stop(t.stats, tcp.now)
     c = t.clocks
     c.retransmit = 0
@@ -557,6 +567,34 @@ def fail(tcp: Tcp, t: Tcb, errno: int) -> None:
     c.linger = 0
     c.user = 0
     mark_due(tcp, t)            # the egress pass frees it, if the application is gone
+
+
+@compiled
+def listening(t: Tcb) -> Listening:
+    """What a listener has; nothing else may ask."""
+    return at(Listening, own(t.cc))
+
+
+@compiled
+def held(tcp: Tcp, t: Tcb) -> Ranges:
+    """What the connection has received out of order; to be read only when it is nothing."""
+    return at(Ranges, table.address(tcp.held, t.held))
+
+
+@compiled
+def hold(tcp: Tcp, t: Tcb, left: int, right: int) -> bool:
+    """left .. right - 1 is here, before its turn.  False when there is no room for another range."""
+    if t.held == 0:
+        t.held = table.allot(tcp.held)          # there is one for each connection
+    return ranges.insert(held(tcp, t), left, right)
+
+
+@compiled
+def release_held(tcp: Tcp, t: Tcb) -> None:
+    """Nothing is held any more."""
+    if t.held != 0:
+        table.release(tcp.held, t.held)
+        t.held = 0
 
 
 # Lists by port.  Heads are u32 words, linked by Endpoint.port_next and port_prev.

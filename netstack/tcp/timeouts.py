@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ETIMEDOUT
 from ..machine import MS, compiled, timers
-from . import defer, fastopen_client, listen, orphan, path, quickack, recovery, rto, stats, tcb, usertimeout
+from . import defer, fastopen_client, listen, orphan, path, quickack, receive, recovery, rto, stats, tcb, usertimeout
 from .calls import abort, starve
 from .congestion import Ca
 from .tcb import State, Tcb, Tcp, fail, mark_due
@@ -45,6 +45,7 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
         mark_due(tcp, t)
     if c.keepalive != 0 and c.keepalive <= now:
         _keepalive(tcp, t, now)
+    receive.relieve_idle(tcp, t)
     rearm(tcp, t)
 
 

@@ -64,7 +64,7 @@ def test_what_is_read_at_once_takes_no_more_than_the_front_of_the_buffer(link):
     link.drain()
     link.peer_sends(ACK | PSH, seq=3112 + 1, data=b"w")
     link.drain()
-    assert t.reassembly.count == 1
+    assert t.held != 0
     link.peer_sends(ACK | PSH, seq=3112, data=b"v")                 # ... when what is missing comes into an empty ring
     assert conn.recv(2000) == b"vw"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from netstack.machine import ring
 from netstack.tcp import seq, tcb
-from netstack.tcp.tcb import State, Tcb
+from netstack.tcp.tcb import State, Tcb, held, listening
 from netstack.tcp.window import current
 
 SENDING = (State.ESTABLISHED, State.FIN_WAIT_1, State.CLOSE_WAIT, State.CLOSING, State.LAST_ACK)
@@ -25,8 +25,9 @@ def check(stack: Any) -> None:
 
 
 def _listener(tcp: Any, t: Tcb) -> None:
-    assert _length(tcp, t.accept_head) == t.accept_count
-    assert _length(tcp, t.half_head) == t.half_open
+    q = listening(t)
+    assert _length(tcp, q.accept_head) == q.accept_count
+    assert _length(tcp, q.half_head) == q.half_open
 
 
 def _length(tcp: Any, index: int) -> int:
@@ -47,16 +48,18 @@ def _connection(tcp: Any, t: Tcb) -> None:
         assert seq.diff(t.snd_max, t.snd_una) <= held + t.fin_sent
     if t.state not in (State.SYN_SENT, State.SYN_RECEIVED) and not t.read_closed:
         assert current(t) <= ring.room(t.rcv), "more window than buffer"
-    _ranges(t)
+    _ranges(tcp, t)
     if t.due == 0:
         _clocks(tcp, t, held)
 
 
-def _ranges(t: Tcb) -> None:
+def _ranges(tcp: Any, t: Tcb) -> None:
     """What came out of order lies beyond RCV.NXT, in order, apart, and inside the buffer."""
     edge = t.rcv_nxt
-    for i in range(t.reassembly.count):
-        r = t.reassembly.items[i]
+    ranges = held(tcp, t)
+    assert (t.held != 0) == (ranges.count != 0)
+    for i in range(ranges.count):
+        r = ranges.items[i]
         assert seq.gt(r.left, edge)
         assert seq.gt(r.right, r.left)
         edge = r.right

@@ -85,8 +85,8 @@ def test_what_does_not_fit_is_refused():
     assert ranges.insert(r, 10 * LIMIT, 10 * LIMIT + 5)
 
 
-def test_clear():
+def test_end():
     r = Ranges.new()
     ranges.insert(r, 1, 2)
-    ranges.clear(r)
-    assert r.count == 0
+    ranges.insert(r, 5, 9)
+    assert ranges.end(r) == 9

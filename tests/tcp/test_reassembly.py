@@ -134,4 +134,4 @@ def test_against_a_set_of_positions(start, steps, near):
     assert got == TEXT
     assert conn.recv(10) == b""
     assert link.state() == State.CLOSE_WAIT
-    assert link.tcb(conn).reassembly.count == 0
+    assert link.tcb(conn).held == 0

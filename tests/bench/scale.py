@@ -1,0 +1,192 @@
+"""How the cost of a connection changes with how many there are: establish, exchange, rest, close.
+
+Each size runs in a process of its own, twice the stacks and nothing else, so that resident memory is theirs alone.
+Time is CPU time: the machine may be busy with other things.
+"""
+from __future__ import annotations
+
+import array
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from netstack import Profile, Stack, VirtualClock
+from netstack.drivers import Wire
+from netstack.machine import addressof
+from netstack.machine.mode import JIT
+from netstack.tcp.tcb import TCB_SIZE
+
+from . import scale_loop as loop
+from .measure import Figures, MeasurementError
+
+SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
+EXCHANGES = 200_000         # round trips that are measured, at least two for each connection
+FIRST_PORT = 2000
+ADDRESSES = "10.0.0.1", "10.0.0.2"
+MACS = "02:00:00:00:00:01", "02:00:00:00:00:02"
+SECOND = 1_000_000_000
+MAPPED = 0xFFFF << 32       # ::ffff:0:0/96, the low half
+ROOM = 16                   # entries of the tables beside the connections
+PATIENCE = 900              # seconds for one size, with the compiler's time
+
+SETTINGS = {"net.ipv4.ip_local_port_range": (1024, 65535)}
+
+
+class Scale:
+    """Two stacks that are to have `count` connections with each other."""
+
+    def __init__(self, count: int, life: ExitStack) -> None:
+        self.count = count
+        self.clock = VirtualClock(seed=1)
+        listeners = -(-count // loop.PER_LISTENER)
+        profile = Profile(connections=count + listeners + ROOM)
+        wires = [life.enter_context(Wire(mac)) for mac in MACS]
+        Wire.join(*wires)
+        self.stacks = [life.enter_context(Stack(self.clock, profile=profile, settings=SETTINGS, name=name))
+                       for name in ("client", "server")]
+        for stack, wire, address in zip(self.stacks, wires, ADDRESSES, strict=True):
+            stack.attach(wire, ip=f"{address}/24", dad=False, link_local=False)
+        self.clock.advance(5)                   # addresses have been announced
+        self._listeners = [life.enter_context(self.stacks[1].create_server((ADDRESSES[1], FIRST_PORT + i)))
+                           for i in range(listeners)]
+        self._handles = [array.array("q", values) for values in (
+            bytes(8 * count), bytes(8 * count), [listener._handle for listener in self._listeners],
+            bytes(loop.REQUEST))]
+        p = self.pair = loop.Pair.new()
+        p.client, p.server = (stack._world for stack in self.stacks)
+        p.clients, p.servers, p.listeners, p.buffer = (a.buffer_info()[0] for a in self._handles)
+        p.address = MAPPED | int.from_bytes(bytes(map(int, ADDRESSES[1].split("."))), "big")
+        p.port = FIRST_PORT
+        p.clock = self.clock.now
+        p.rng.state = 1
+        self.address = addressof(p)
+
+    def _good(self, failed: int, what: str) -> None:
+        if failed:
+            raise MeasurementError(f"{failed} failed to {what}")
+
+    def establish(self, first: int = 0, last: int | None = None) -> None:
+        """Open connections."""
+        self._good(loop.open_many(self.address, first, self.count if last is None else last), "open")
+
+    def exchange(self, times: int) -> None:
+        """Round trips on random ones."""
+        self._good(loop.exchange(self.address, self.count, times), "exchange")
+
+    def rest(self, seconds: float = loop.PATIENCE / SECOND) -> int:
+        """Let all clocks run out."""
+        return loop.rest(self.address, self.pair.clock + round(seconds * SECOND))
+
+    def close(self, first: int = 0, last: int | None = None) -> None:
+        """Close connections."""
+        self._good(loop.close_many(self.address, first, self.count if last is None else last), "close")
+
+    def resident(self) -> int:
+        """Resident bytes of the memory that the two stacks stand in: all that a connection has."""
+        return sum(resident(stack._memory.address, stack._memory.size) for stack in self.stacks)
+
+
+def resident(address: int, size: int) -> int:
+    """Resident bytes of a range of our own memory (proc(5), smaps)."""
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first = line.split(maxsplit=1)[0]
+        if "-" in first and not first.endswith(":"):
+            low, high = (int(x, 16) for x in first.split("-"))
+            inside = low < address + size and address < high
+        elif inside and first == "Rss:":
+            found += int(line.split()[1]) * 1024
+    return found
+
+
+@contextmanager
+def stacks(count: int) -> Iterator[Scale]:
+    """Two stacks for so many connections."""
+    with ExitStack() as life:
+        yield Scale(count, life)
+
+
+def _process_memory() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def measure(count: int) -> Figures:
+    """One size, in this process.  Nanoseconds are of CPU time, for both ends together; memory is of one end."""
+    with stacks(1) as warm:                     # whatever is compiled or loaded is, before anything is measured
+        warm.establish()
+        warm.exchange(1000)
+        warm.rest(1)
+        warm.close()
+    with stacks(count) as s:
+        s.rest(1)
+        before, process = s.resident(), _process_memory()
+        started = time.process_time_ns()
+        s.establish()
+        opened = time.process_time_ns()
+        s.exchange(max(EXCHANGES // 4, count))  # most have a round-trip time, and have used their rings
+        begun = time.process_time_ns()
+        times = max(EXCHANGES, 2 * count)
+        s.exchange(times)
+        done = time.process_time_ns()
+        s.rest()
+        after, whole = s.resident(), _process_memory()
+        blocks = sum(stack._net.arena.live for stack in s.stacks)
+        runs = sum(stack._tcp.runs.live for stack in s.stacks)
+        rested = time.process_time_ns()
+        s.close()
+        closed = time.process_time_ns()
+        return {
+            "connections": count, "round_trip_ns": (done - begun) / times, "establish_ns": (opened - started) / count,
+            "close_ns": (closed - rested) / count, "idle_bytes": (after - before) / (2 * count),
+            "process_bytes": (whole - process) / (2 * count), "tcb_bytes": TCB_SIZE, "buffer_bytes": blocks,
+            "runs": runs,
+        }
+
+
+def sizes(which: tuple[int, ...], repeat: int, console: Console) -> dict[str, Any]:
+    """Every size in its own process, `repeat` times; of the times the least counts, of the memory the most."""
+    results: dict[str, Any] = {}
+    for count in which:
+        with console.status(f"scale: {count:,} connections"):
+            runs = [_in_process(count) for _ in range(repeat)]
+        best = {key: (min if key.endswith("_ns") else max)(run[key] for run in runs) for key in runs[0]}
+        results[str(count)] = {"best": best, "runs": runs}
+    return results
+
+
+def _in_process(count: int) -> Figures:
+    done = subprocess.run([sys.executable, "-m", "tests.bench.scale", str(count)], stdout=subprocess.PIPE, text=True,
+                          timeout=PATIENCE, check=False)
+    if done.returncode:
+        raise MeasurementError(f"{count} connections: exit status {done.returncode}")
+    figures: Figures = json.loads(done.stdout)
+    return figures
+
+
+def show(results: dict[str, Any]) -> None:
+    """The table."""
+    table = Table(title="cost of a connection, both ends together; CPU time, the least of the runs")
+    for heading in ("connections", "round trip\nns", "against 100", "establish\nns", "close\nns",
+                    "idle, one end\nbytes", "buffers held\nbytes"):
+        table.add_column(heading, justify="right")
+    base = results.get("100", next(iter(results.values())))["best"]["round_trip_ns"]
+    for count, result in results.items():
+        f = result["best"]
+        table.add_row(f"{int(count):,}", f"{f['round_trip_ns']:,.0f}", f"{f['round_trip_ns'] / base:.2f}",
+                      f"{f['establish_ns']:,.0f}", f"{f['close_ns']:,.0f}",
+                      f"{f['idle_bytes']:,.0f}" if int(count) >= 1000 else "-", f"{f['buffer_bytes']:,.0f}")
+    Console(width=max(100, Console().width)).print(table)
+
+
+if __name__ == "__main__":
+    if not JIT:
+        sys.exit("interpreted: nothing to measure")
+    json.dump(measure(int(sys.argv[1])), sys.stdout)
