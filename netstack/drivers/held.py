@@ -2,7 +2,7 @@
 
 Most frames are to be released after those that came before them: they stand in a
 line.  There are two, since those that are held back for the sake of disorder go
-out in an order of their own.  What fits into neither line goes into a heap
+out in an order of their own.  What fits into neither line goes into a wheel
 (`machine.timers`, slot = place of the frame); there, frames stored one after the
 other for the same time share one slot as a chain, so that they come out in the
 order they went in.
@@ -50,14 +50,15 @@ class Store:
     order: Timers       # of what is in no line, by time of release; slot = place in `slots`
     arena: Arena        # the frames' bytes
     ready: i32          # first of a chain whose time has come, or 0
-    last: i32           # the frame put into the heap last, or 0 once it is out
+    last: i32           # the frame put into the wheel last, or 0 once it is out
     last_release: i64   # its time of release
     next: i64           # when the next frame is due, ns, or NEVER
 
 
 HELD = sizeof(Held)
 STORE = sizeof(Store)
-SPACE = STORE + CAPACITY * HELD + timers.space(CAPACITY) + MEMORY
+ORDER = timers.space(CAPACITY)
+SPACE = STORE + CAPACITY * HELD + ORDER + MEMORY
 
 
 @compiled
@@ -67,7 +68,7 @@ def init(s: Store) -> None:
     table.init(s.slots, where, HELD, CAPACITY)
     where += CAPACITY * HELD
     timers.init(s.order, where, CAPACITY)
-    arena.init(s.arena, where + CAPACITY * (timers.NODE + timers.PLACE), MEMORY)
+    arena.init(s.arena, where + ORDER, MEMORY)
     s.next = NEVER
 
 
@@ -102,7 +103,7 @@ def put(s: Store, iov: int, parts: int, total: int, release: int) -> int:
 
 @compiled
 def _queue(s: Store, place: int, release: int) -> None:
-    """Give a frame its place in the order: behind the line that ends latest before it, else in the heap."""
+    """Give a frame its place in the order: behind the line that ends latest before it, else in the wheel."""
     best = -1
     latest = -1
     for i in range(LINES):
@@ -131,6 +132,10 @@ def _queue(s: Store, place: int, release: int) -> None:
 @compiled
 def is_due(s: Store, now: int) -> bool:
     """Whether a frame's time has come."""
+    if s.next > now:
+        return False
+    if not timers.is_due(s.order, now):
+        s.next = _first(s)                  # the wheel may have told a time that was too early
     return s.next <= now
 
 

@@ -1,155 +1,256 @@
-"""Deadlines: a binary heap with one slot for each owner.
+"""Deadlines: a hierarchical timing wheel with one slot for each owner.
 
 An owner (a connection, a neighbour, ...) has one slot and keeps it; it arms the
 slot with the earliest of its deadlines.  Moving a deadline later is free: the
-heap keeps the earlier one, and when that expires the owner looks at its own
+wheel keeps the earlier one, and when that expires the owner looks at its own
 clocks and arms again.  So a retransmission timer that every ACK restarts costs
-nothing per ACK, and 100,000 armed deadlines cost a turn one comparison.
+nothing per ACK.
+
+Time is counted in ticks of 16 us.  A deadline stands at the level of the highest
+digit (of 5 bits) in which its tick differs from the present one, in the list of that
+digit's value; when time comes to a list of a higher level its deadlines go down to
+lower ones.  So arming, disarming and expiring take the same time however many are
+armed (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987).  Within
+a tick they are in order: what expires first is told first, to the nanosecond.
 """
 from __future__ import annotations
 
+from typing import Annotated
+
 from .compiled import compiled
-from .record import addressof, at, i32, i64, record, sizeof
+from .record import Array, addressof, at, i32, i64, record, sizeof, u32
 
 NEVER = 1 << 62         # a deadline that does not come
+TICK = 14               # bits of a deadline below a tick: 16.4 us
+DIGIT = 5               # bits of a digit
+LISTS = 1 << DIGIT      # of a level
+LEVELS = 10             # 50 bits: up to NEVER
+NEAR = 16               # deadlines of a long list are looked at one by one as far as this
 
 
 @record
 class Node:
-    """One armed slot in the heap."""
+    """One slot.  Armed, it stands in a list."""
 
     deadline: i64       # ns
-    slot: i64
+    next: u32           # the slot behind it + 1; 0: none
+    prev: u32           # the slot before it + 1; 0: it is the first
+    list: i32           # + 1; 0: not armed
+    reserved: i32
+
+
+@record
+class Queue:
+    """A list of slots."""
+
+    first: u32          # + 1; 0: empty
+    last: u32
 
 
 @record
 class Timers:
-    """The heap: nodes[0 .. count), and for each slot its place in it."""
+    """The wheel."""
 
     nodes: i64          # distance of the nodes from this record
-    places: i64         # distance of the places from this record; place p stands as p + 1, 0: not armed
-    count: i32
+    lists: i64          # distance of the lists, level by level
+    tick: i64           # the present; no list before it has anything
+    count: i32          # slots armed
     capacity: i32       # slots
-
-
-@record
-class Place:
-    """Where a slot's node is."""
-
-    index: i32          # + 1; 0 when the slot is not armed
+    filled: Annotated[Array[u32], 10]       # for each level one bit for each list that is not empty
 
 
 NODE = sizeof(Node)
-PLACE = sizeof(Place)
+QUEUE = sizeof(Queue)
 
 
 def space(capacity: int) -> int:
-    """Bytes that a heap of `capacity` slots needs."""
-    return capacity * (NODE + PLACE)
+    """Bytes that a wheel of `capacity` slots needs."""
+    return LEVELS * LISTS * QUEUE + capacity * NODE
 
 
 @compiled
 def init(t: Timers, where: int, capacity: int) -> None:
     """Set up over `space(capacity)` zeroed bytes at `where`."""
-    t.nodes = where - addressof(t)
-    t.places = t.nodes + capacity * NODE
+    t.lists = where - addressof(t)
+    t.nodes = t.lists + LEVELS * LISTS * QUEUE
     t.capacity = capacity
 
 
 @compiled
-def node(t: Timers, index: int) -> Node:
-    """The node at a heap index."""
-    return at(Node, addressof(t) + t.nodes + index * NODE)
+def node(t: Timers, slot: int) -> Node:
+    """The node of a slot."""
+    return at(Node, addressof(t) + t.nodes + slot * NODE)
 
 
 @compiled
-def place(t: Timers, slot: int) -> Place:
-    """The place of a slot."""
-    return at(Place, addressof(t) + t.places + slot * PLACE)
+def queue(t: Timers, index: int) -> Queue:
+    """A list: level * LISTS + digit."""
+    return at(Queue, addressof(t) + t.lists + index * QUEUE)
 
 
 @compiled
-def _put(t: Timers, index: int, deadline: int, slot: int) -> None:
-    n = node(t, index)
-    n.deadline = deadline
-    n.slot = slot
-    place(t, slot).index = index + 1
+def _lowest_bit(bits: int) -> int:
+    """The number of the lowest bit that is set (there is one, of 32)."""
+    n = 0
+    if bits & 0xFFFF == 0:
+        n = 16
+    if bits >> n & 0xFF == 0:
+        n += 8
+    if bits >> n & 0xF == 0:
+        n += 4
+    if bits >> n & 3 == 0:
+        n += 2
+    if bits >> n & 1 == 0:
+        n += 1
+    return n
 
 
 @compiled
-def _up(t: Timers, index: int, deadline: int, slot: int) -> None:
-    while index > 0:
-        parent = (index - 1) >> 1
-        p = node(t, parent)
-        if p.deadline <= deadline:
-            break
-        _put(t, index, p.deadline, p.slot)
-        index = parent
-    _put(t, index, deadline, slot)
+def _first_list(t: Timers) -> int:
+    """The list that comes first.  There is one."""
+    level = 0
+    while t.filled[level] == 0:
+        level += 1
+    return level * LISTS + _lowest_bit(t.filled[level])
 
 
 @compiled
-def _down(t: Timers, index: int, deadline: int, slot: int) -> None:
-    while True:
-        child = 2 * index + 1
-        if child >= t.count:
-            break
-        if child + 1 < t.count and node(t, child + 1).deadline < node(t, child).deadline:
-            child += 1
-        c = node(t, child)
-        if c.deadline >= deadline:
-            break
-        _put(t, index, c.deadline, c.slot)
-        index = child
-    _put(t, index, deadline, slot)
+def _start(t: Timers, index: int) -> int:
+    """The tick at which a list begins."""
+    shift = index // LISTS * DIGIT
+    return (t.tick >> (shift + DIGIT) << (shift + DIGIT)) + (index % LISTS << shift)
+
+
+@compiled
+def _link(t: Timers, slot: int, n: Node) -> None:
+    """Put a node into the list of its deadline."""
+    tick = max(n.deadline >> TICK, t.tick)          # what is overdue is due now
+    level = 0
+    while (tick ^ t.tick) >> (level + 1) * DIGIT != 0:
+        level += 1
+    digit = tick >> level * DIGIT & (LISTS - 1)
+    index = level * LISTS + digit
+    q = queue(t, index)
+    before = q.last
+    if level == 0:
+        while before != 0 and node(t, before - 1).deadline > n.deadline:
+            before = node(t, before - 1).prev
+    n.list = index + 1
+    n.prev = before
+    if before != 0:
+        b = node(t, before - 1)
+        n.next = b.next
+        b.next = slot + 1
+    else:
+        n.next = q.first
+        q.first = slot + 1
+    if n.next != 0:
+        node(t, n.next - 1).prev = slot + 1
+    else:
+        q.last = slot + 1
+    t.filled[level] = t.filled[level] | 1 << digit
+
+
+@compiled
+def _unlink(t: Timers, n: Node) -> None:
+    """Take a node out of its list."""
+    index = n.list - 1
+    q = queue(t, index)
+    if n.prev != 0:
+        node(t, n.prev - 1).next = n.next
+    else:
+        q.first = n.next
+    if n.next != 0:
+        node(t, n.next - 1).prev = n.prev
+    else:
+        q.last = n.prev
+    n.list = 0
+    if q.first == 0:
+        level = index // LISTS
+        t.filled[level] = t.filled[level] & ~(1 << index % LISTS)
 
 
 @compiled
 def arm(t: Timers, slot: int, deadline: int) -> None:
     """Make sure that `slot` expires at `deadline` or before.  A later deadline than the armed one changes nothing."""
-    index = place(t, slot).index
-    if index == 0:
+    n = node(t, slot)
+    if n.list == 0:
         t.count += 1
-        _up(t, t.count - 1, deadline, slot)
-    elif deadline < node(t, index - 1).deadline:
-        _up(t, index - 1, deadline, slot)
+    elif deadline < n.deadline:
+        _unlink(t, n)
+    else:
+        return
+    n.deadline = deadline
+    _link(t, slot, n)
 
 
 @compiled
 def disarm(t: Timers, slot: int) -> None:
-    """Take the slot out of the heap (its owner goes away)."""
-    index = place(t, slot).index - 1
-    if index < 0:
-        return
-    place(t, slot).index = 0
-    t.count -= 1
-    if index == t.count:
-        return
-    last = node(t, t.count)
-    deadline = last.deadline
-    moved = last.slot
-    if index > 0 and node(t, (index - 1) >> 1).deadline > deadline:
-        _up(t, index, deadline, moved)
-    else:
-        _down(t, index, deadline, moved)
+    """The slot is not armed any more (its owner goes away)."""
+    n = node(t, slot)
+    if n.list != 0:
+        _unlink(t, n)
+        t.count -= 1
 
 
 @compiled
 def next_deadline(t: Timers) -> int:
-    """The earliest armed deadline, or NEVER."""
+    """The earliest armed deadline, or NEVER.  One that is far away, among many, may be told earlier than it is."""
     if t.count == 0:
         return NEVER
-    return node(t, 0).deadline
+    index = _first_list(t)
+    slot = queue(t, index).first
+    first = node(t, slot - 1).deadline
+    if index < LISTS:
+        return first                                # in order
+    for _ in range(NEAR):
+        if slot == 0:
+            return first
+        n = node(t, slot - 1)
+        first = min(first, n.deadline)
+        slot = n.next
+    return _start(t, index) << TICK
+
+
+@compiled
+def _go_down(t: Timers, index: int) -> None:
+    """The present has come to a list of a higher level: its deadlines go to lower ones."""
+    q = queue(t, index)
+    slot = q.first
+    q.first = 0
+    q.last = 0
+    level = index // LISTS
+    t.filled[level] = t.filled[level] & ~(1 << index % LISTS)
+    while slot != 0:
+        n = node(t, slot - 1)
+        following = n.next
+        _link(t, slot - 1, n)
+        slot = following
+
+
+@compiled
+def is_due(t: Timers, now: int) -> bool:
+    """Whether a deadline has come: then it is the first of the first list."""
+    present = max(now >> TICK, t.tick)
+    while t.count != 0:
+        index = _first_list(t)
+        start = _start(t, index)
+        if start > present:
+            break
+        t.tick = max(start, t.tick)
+        if index < LISTS:
+            return node(t, queue(t, index).first - 1).deadline <= now
+        _go_down(t, index)
+    t.tick = present
+    return False
 
 
 @compiled
 def expire(t: Timers, now: int) -> int:
-    """Take out one slot whose deadline has come and return it, or -1."""
-    if t.count == 0:
+    """Take out one slot whose deadline has come, the earliest, and return it, or -1."""
+    if not is_due(t, now):
         return -1
-    first = node(t, 0)
-    if first.deadline > now:
-        return -1
-    slot = first.slot
-    disarm(t, slot)
+    slot = queue(t, _first_list(t)).first - 1
+    _unlink(t, node(t, slot))
+    t.count -= 1
     return slot

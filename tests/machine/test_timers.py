@@ -1,4 +1,4 @@
-"""The heap of deadlines, against a naive list."""
+"""The wheel of deadlines, against a naive list."""
 from __future__ import annotations
 
 import ctypes
@@ -20,19 +20,33 @@ def new_timers(capacity=SLOTS):
     return t, memory
 
 
-def check_heap(t):
-    """Every parent is no later than its children, and every node's slot knows its place."""
-    for i in range(t.count):
-        n = timers.node(t, i)
-        assert timers.place(t, n.slot).index == i + 1
-        if i:
-            assert timers.node(t, (i - 1) // 2).deadline <= n.deadline
-    armed = [timers.place(t, slot).index for slot in range(t.capacity)]
-    assert sorted(i for i in armed if i) == list(range(1, t.count + 1))
+def check_wheel(t):
+    """Every list is linked both ways, its deadlines belong there, those of a tick in order; each slot stands once."""
+    found = []
+    for index in range(timers.LEVELS * timers.LISTS):
+        level, digit = divmod(index, timers.LISTS)
+        q = timers.queue(t, index)
+        assert bool(t.filled[level] >> digit & 1) == (q.first != 0)
+        before, here = 0, q.first
+        while here:
+            n = timers.node(t, here - 1)
+            assert (n.list, n.prev) == (index + 1, before)
+            tick = max(n.deadline >> timers.TICK, t.tick)
+            shift = level * timers.DIGIT
+            assert tick >> shift + timers.DIGIT == t.tick >> shift + timers.DIGIT
+            assert tick >> shift & timers.LISTS - 1 == digit
+            assert level == 0 or digit > t.tick >> shift & timers.LISTS - 1
+            if level == 0 and before:
+                assert timers.node(t, before - 1).deadline <= n.deadline
+            found.append(here - 1)
+            before, here = here, n.next
+        assert q.last == before
+    assert len(set(found)) == len(found) == t.count
+    assert set(found) == {slot for slot in range(t.capacity) if timers.node(t, slot).list}
 
 
 SLOT = st.integers(0, SLOTS - 1)
-TIME = st.integers(0, 50)
+TIME = st.one_of(st.integers(0, 50), st.integers(0, 1 << 17), st.integers(0, 1 << 36), st.integers(0, 1 << 61))
 STEP = st.one_of(st.tuples(st.just("arm"), SLOT, TIME), st.tuples(st.just("disarm"), SLOT, TIME),
                  st.tuples(st.just("expire"), SLOT, TIME))
 
@@ -57,7 +71,7 @@ def test_against_a_list(steps):
             else:
                 assert expired in due
                 del naive[expired]
-        check_heap(t)
+        check_wheel(t)
         assert t.count == len(naive)
         assert timers.next_deadline(t) == min(naive.values(), default=NEVER)
 
@@ -79,7 +93,7 @@ def test_all_come_out_in_order():
 
 
 def test_later_is_free():
-    """An ACK moves the retransmission deadline: the heap keeps the earlier one and does nothing."""
+    """An ACK moves the retransmission deadline: the wheel keeps the earlier one and does nothing."""
     t, _memory = new_timers()
     timers.arm(t, 3, 100)
     before = t.snapshot()

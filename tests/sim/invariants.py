@@ -87,5 +87,5 @@ def _clocks(tcp: Any, t: Tcb, held: int) -> None:
 def _armed(tcp: Any, slot: int) -> int | None:
     from netstack.machine import timers
 
-    place = timers.place(tcp.timers, slot).index
-    return timers.node(tcp.timers, place - 1).deadline if place else None
+    n = timers.node(tcp.timers, slot)
+    return n.deadline if n.list else None
