@@ -110,7 +110,7 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
     if option == SO_KEEPALIVE:
         return t.keepalive.on
     if option == SO_OOBINLINE:
-        return t.urgent.inline
+        return tcb.rare(t).urgent.inline
     if option == SO_LINGER:
         return 0 if t.reset_on_close else NO_LINGER
     if option == SO_ACCEPTCONN:
@@ -241,7 +241,7 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         t.keepalive.on = flag
         _restart_keepalive(w, t, now)
     elif option == SO_OOBINLINE:
-        t.urgent.inline = flag
+        tcb.own_rare(w.tcp, t).urgent.inline = flag
     elif option == SO_LINGER:
         t.reset_on_close = 1 if value == 0 else 0
     elif option == TCP_NODELAY:

@@ -23,7 +23,7 @@ from .tcp import memory as memory_
 from .tcp.algorithms import DEFAULT, index_of
 from .tcp.isn import TABLE_LENGTH
 from .tcp.runs import Run
-from .tcp.tcb import CHANGE_SIZE, CHANGES, HELD_SIZE, TCB_SIZE, Tcp, TcpSettings
+from .tcp.tcb import CHANGE_SIZE, CHANGES, HELD_SIZE, RARE_SIZE, TCB_SIZE, Tcp, TcpSettings
 
 PORTS = 65536
 RUN_SIZE = sizeof(Run)
@@ -140,6 +140,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
         "tcbs": profile.connections * TCB_SIZE,
         "runs": profile.runs * RUN_SIZE,
         "held": profile.connections * HELD_SIZE,
+        "rares": profile.connections * RARE_SIZE,
         "tcp_timers": timers.space(profile.connections),
         "buckets": 4 * buckets,
         "ports": 4 * PORTS,
@@ -171,6 +172,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     table.init(t.tcbs, base + places["tcbs"], TCB_SIZE, profile.connections)
     table.init(t.runs, base + places["runs"], RUN_SIZE, profile.runs)
     table.init(t.held, base + places["held"], HELD_SIZE, profile.connections)
+    table.init(t.rares, base + places["rares"], RARE_SIZE, profile.connections)
     timers.init(t.timers, base + places["tcp_timers"], profile.connections)
     here = addressof(t)
     t.buckets = base + places["buckets"] - here

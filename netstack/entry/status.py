@@ -7,7 +7,7 @@ from ..errors import EINVAL, ENOTCONN, EOPNOTSUPP
 from ..machine import at, compiled, load64, store64
 from ..machine.random import Key
 from ..tcp import info
-from ..tcp.tcb import State, notify
+from ..tcp.tcb import State, notify, own_rare, rare
 from ..world import World
 from .door import call, checked
 
@@ -57,13 +57,14 @@ def set_fastopen_key(w: World, h: int, ep: Endpoint, address: int, n: int) -> in
     if n != KEY_LEN and n != 2 * KEY_LEN:
         return -EINVAL
     drive.lock(w)
-    f = handles.connection(w, ep.index).fast
+    t = handles.connection(w, ep.index)
+    f = own_rare(w.tcp, t)
     f.key.k0 = load64(address)
     f.key.k1 = load64(address + 8)
     if n > KEY_LEN:
         f.backup.k0 = load64(address + KEY_LEN)
         f.backup.k1 = load64(address + KEY_LEN + 8)
-    f.keys = n // KEY_LEN
+    t.fast.keys = n // KEY_LEN
     drive.unlock(w)
     return 0
 
@@ -76,10 +77,10 @@ def fastopen_key(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
     if n < 2 * KEY_LEN:
         return -EINVAL
     drive.lock(w)
-    f = handles.connection(w, ep.index).fast
+    t = handles.connection(w, ep.index)
     s = w.tcp.settings
-    if f.keys:
-        result = _write_keys(f.key, f.backup, f.keys, address)
+    if t.fast.keys:
+        result = _write_keys(rare(t).key, rare(t).backup, t.fast.keys, address)
     else:
         result = _write_keys(s.tcp_fastopen_key, s.tcp_fastopen_backup, s.tcp_fastopen_keyed, address)
     drive.unlock(w)

@@ -7,7 +7,7 @@ from ..errors import EAGAIN, EINPROGRESS, EOPNOTSUPP
 from ..machine import addressof, compiled, offsetof, ring
 from ..machine import lock as mutex
 from ..tcp import calls, memory, receive
-from ..tcp.tcb import Tcb, notify
+from ..tcp.tcb import Tcb, has_rare, notify, own_rare
 from ..world import World
 
 MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT = 0x1, 0x2, 0x20, 0x40
@@ -28,6 +28,10 @@ def send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
     mutex.lock(addressof(t) + SND_LOCK)
     if ring.room(t.snd) < n or t.snd.data == 0:
         _make_room(w, t, n)
+    if flags & MSG_EOR and not has_rare(w.tcp, t):
+        drive.lock(w)
+        own_rare(w.tcp, t)
+        drive.unlock(w)
     result = calls.send(w.tcp, t, address, n, flags)
     mutex.unlock(addressof(t) + SND_LOCK)
     if result > 0:

@@ -25,6 +25,7 @@ TICK = 14               # bits of a deadline below a tick: 16.4 us
 DIGIT = 5               # bits of a digit
 LISTS = 1 << DIGIT      # of a level
 LEVELS = 10             # 50 bits: up to NEVER
+FIRST = 0xFFFF_FFFF
 NEAR = 16               # deadlines of a long list are looked at one by one as far as this
 
 
@@ -34,9 +35,7 @@ class Node:
 
     deadline: i64       # ns
     next: u32           # the slot behind it + 1; 0: none
-    prev: u32           # the slot before it + 1; 0: it is the first
-    list: i32           # + 1; 0: not armed
-    reserved: i32
+    prev: u32           # the slot before it + 1; FIRST: none; 0: not armed
 
 
 @record
@@ -122,21 +121,27 @@ def _start(t: Timers, index: int) -> int:
 
 
 @compiled
-def _link(t: Timers, slot: int, n: Node) -> None:
-    """Put a node into the list of its deadline."""
-    tick = max(n.deadline >> TICK, t.tick)          # what is overdue is due now
+def list_of(t: Timers, deadline: int) -> int:
+    """The list in which a deadline stands: it stays the same until time comes to it."""
+    tick = max(deadline >> TICK, t.tick)            # what is overdue is due now
     level = 0
     while (tick ^ t.tick) >> (level + 1) * DIGIT != 0:
         level += 1
-    digit = tick >> level * DIGIT & (LISTS - 1)
-    index = level * LISTS + digit
+    return level * LISTS + (tick >> level * DIGIT & (LISTS - 1))
+
+
+@compiled
+def _link(t: Timers, slot: int, n: Node) -> None:
+    """Put a node into the list of its deadline."""
+    index = list_of(t, n.deadline)
+    level = index // LISTS
     q = queue(t, index)
     before = q.last
     if level == 0:
         while before != 0 and node(t, before - 1).deadline > n.deadline:
             before = node(t, before - 1).prev
-    n.list = index + 1
-    n.prev = before
+            before = 0 if before == FIRST else before
+    n.prev = FIRST if before == 0 else before
     if before != 0:
         b = node(t, before - 1)
         n.next = b.next
@@ -148,23 +153,23 @@ def _link(t: Timers, slot: int, n: Node) -> None:
         node(t, n.next - 1).prev = slot + 1
     else:
         q.last = slot + 1
-    t.filled[level] = t.filled[level] | 1 << digit
+    t.filled[level] = t.filled[level] | 1 << index % LISTS
 
 
 @compiled
 def _unlink(t: Timers, n: Node) -> None:
     """Take a node out of its list."""
-    index = n.list - 1
+    index = list_of(t, n.deadline)
     q = queue(t, index)
-    if n.prev != 0:
+    if n.prev != FIRST:
         node(t, n.prev - 1).next = n.next
     else:
         q.first = n.next
     if n.next != 0:
         node(t, n.next - 1).prev = n.prev
     else:
-        q.last = n.prev
-    n.list = 0
+        q.last = 0 if n.prev == FIRST else n.prev
+    n.prev = 0
     if q.first == 0:
         level = index // LISTS
         t.filled[level] = t.filled[level] & ~(1 << index % LISTS)
@@ -174,7 +179,7 @@ def _unlink(t: Timers, n: Node) -> None:
 def arm(t: Timers, slot: int, deadline: int) -> None:
     """Make sure that `slot` expires at `deadline` or before.  A later deadline than the armed one changes nothing."""
     n = node(t, slot)
-    if n.list == 0:
+    if n.prev == 0:
         t.count += 1
     elif deadline < n.deadline:
         _unlink(t, n)
@@ -188,7 +193,7 @@ def arm(t: Timers, slot: int, deadline: int) -> None:
 def disarm(t: Timers, slot: int) -> None:
     """The slot is not armed any more (its owner goes away)."""
     n = node(t, slot)
-    if n.list != 0:
+    if n.prev != 0:
         _unlink(t, n)
         t.count -= 1
 

@@ -32,7 +32,7 @@ from . import (
 )
 from .congestion import Ca
 from .header import FIN, SYN, Segment
-from .tcb import State, Tcb, Tcp, arm, mark_due, notify
+from .tcb import State, Tcb, Tcp, arm, mark_due, notify, rare
 
 
 @compiled
@@ -114,7 +114,7 @@ def _count_marked(tcp: Tcp, t: Tcb, delivered: int) -> None:
 @compiled
 def _take_marks(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
     """What AccECN tells (RFC 9768 3.2).  True: something was marked."""
-    a = t.accecn
+    a = rare(t).accecn
     delivered = tcp.acked.delivered
     if a.deaf or t.state == State.SYN_RECEIVED:                     # (3.2.2.1) the field is not a counter yet
         return False
@@ -220,7 +220,7 @@ def _new_data(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         t.snd_up = seg.ack
     if data > 0:
         ring.set_head(t.snd, t.snd.head + data)
-        eor.forget(t.ends, t.snd.head)
+        eor.forget(rare(t).ends, t.snd.head)
         t.stats.bytes_acked += data
         notify(tcp, t)
     if t.mtu.size != 0 and mtu_probe.on_ack(t.mtu, seg.ack, now):

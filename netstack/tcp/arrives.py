@@ -36,7 +36,7 @@ from . import (
     window,
 )
 from .header import ACK, FIN, RST, SYN, URG, Segment
-from .tcb import State, Tcb, Tcp, arm, enter, fail, get, held, hold, mark_due, notify, release_held
+from .tcb import State, Tcb, Tcp, arm, enter, fail, get, held, hold, mark_due, notify, own_rare, rare, release_held
 from .window import current
 
 DONE = 0
@@ -196,7 +196,8 @@ def _learn_fastopen(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
 
 @compiled
 def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
-    t.accecn.fresh = 0
+    if t.ecn.mode == ecn.Mode.ACCURATE:
+        rare(t).accecn.fresh = 0
     if _ends_simultaneous_open(t, seg):
         _learn_fastopen(tcp, t, seg, now)
         return _acknowledges(tcp, t, seg, now)
@@ -204,7 +205,7 @@ def _others(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         if ecn.is_contradicted(t.ecn, tcp.settings.tcp_ecn, seg.flags):
             return _give_up(tcp, t)
         if t.ecn.mode == ecn.Mode.ACCURATE:
-            accecn.on_syn_again(t.accecn, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7)
+            accecn.on_syn_again(rare(t).accecn, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7)
         t.syn_due = 1                                       # the peer's SYN again, text or not: our SYN-ACK was lost
         mark_due(tcp, t)
         return Drop.TCP_UNACCEPTABLE
@@ -267,7 +268,7 @@ def _owe_ack(tcp: Tcp, t: Tcb) -> None:
 @compiled
 def _is_allowed(tcp: Tcp, t: Tcb, now: int) -> bool:
     """Whether a segment that moves nothing may be answered, or an ACK war could begin (RFC 5961 7)."""
-    if challenge.allowed(t.challenge, tcp.settings.tcp_invalid_ratelimit, now):
+    if challenge.allowed(own_rare(tcp, t).challenge, tcp.settings.tcp_invalid_ratelimit, now):
         return True
     tcp.counters.acks_skipped += 1
     return False
@@ -332,11 +333,11 @@ def _count_old(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     Differs: by the letter of RFC 9768 3.2 no such segment counts; as on Linux the latest one does, if it comes again.
     """
     if seg.flags & SYN and t.passive == 0:
-        accecn.on_synack_again(t.accecn, seg.tos & ecn.CODEPOINT)
+        accecn.on_synack_again(rare(t).accecn, seg.tos & ecn.CODEPOINT)
     elif seg.data_len > 0 and seq.lt(seg.seq, t.rcv_nxt):
         if seq.geq(seq.add(seg.seq, seg.len), t.ts.last_ack_sent):
-            accecn.on_segment(t.accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0)
-        accecn_option.on_repeated(t.accecn, seg.seq)
+            accecn.on_segment(rare(t).accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0)
+        accecn_option.on_repeated(rare(t).accecn, seg.seq)
 
 
 @compiled
@@ -422,7 +423,7 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             listen.take_first_option(t, seg)
         _establish(tcp, t, seg, now)
         if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN and accecn.on_last_ack(
-                t.accecn, t.ecn, seg.flags >> 6 & 7, seg.len == 0 and seg.sack_count == 0,
+                rare(t).accecn, t.ecn, seg.flags >> 6 & 7, seg.len == 0 and seg.sack_count == 0,
                 tcp.settings.tcp_ecn_fallback != 0):
             tcp.counters.delivered_ce += 1
             recovery.on_mark(tcp, t, now)
@@ -454,11 +455,11 @@ def _acknowledges(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
 @compiled
 def _note_timestamp(t: Tcb, seg: Segment, now: int) -> None:
     """TS.Recent (RFC 7323 4.3 step 2); not of a segment whose ACK cannot be true, as on Linux: it is not the peer's."""
-    t.accecn.fresh = 0
+    recent = t.ts.recent
     if t.ts.ok and seg.has_ts:
-        recent = t.ts.recent
         timestamps.on_segment(t.ts, seg.seq, seg.tsval, now)
-        t.accecn.fresh = 1 if t.ts.recent != recent else 0
+    if t.ecn.mode == ecn.Mode.ACCURATE:
+        rare(t).accecn.fresh = 1 if t.ts.recent != recent else 0
 
 
 @compiled
@@ -565,7 +566,7 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
     if seg.flags & URG and t.state in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
         _urgent(tcp, t, seg)
     if t.ecn.mode == ecn.Mode.ACCURATE and not seg.flags & SYN and accecn.on_segment(
-            t.accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0):
+            rare(t).accecn, t.ecn, seg.tos & ecn.CODEPOINT, seg.data_len, t.unacked != 0):
         _owe_ack(tcp, t)
     fin = _trim(tcp, t, seg)
     if seg.data_len > 0:
@@ -580,7 +581,7 @@ def _text_and_fin(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             return RESET                                # at its ACK, as Linux
         else:                                           # also after shutdown(SHUT_RD), as on Linux
             position = t.rcv.tail + seq.diff(seg.seq, t.rcv_nxt)
-            if urgent.on_text(t.urgent, position, seg.data_len, seg.data):
+            if urgent.on_text(rare(t).urgent, position, seg.data_len, seg.data):
                 t.ep.looked = 0
                 notify(tcp, t)
             if fin and t.state == State.ESTABLISHED and seg.seq == t.rcv_nxt:
@@ -627,7 +628,7 @@ def _urgent(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     """Sixth, check the URG bit: RCV.UP <- max(RCV.UP, SEG.UP); it points behind the urgent byte (RFC 6093 3.1)."""
     position = t.rcv.tail + seq.diff(seq.add(seg.seq, 1 if seg.flags & SYN else 0), t.rcv_nxt)
     at = position + seg.up - (1 if seg.up != 0 else 0)
-    if urgent.on_pointer(t.urgent, at, ring.head(t.rcv), t.rcv.tail):
+    if urgent.on_pointer(own_rare(tcp, t).urgent, at, ring.head(t.rcv), t.rcv.tail):
         notify(tcp, t)
 
 

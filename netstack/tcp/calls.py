@@ -51,10 +51,13 @@ from .tcb import (
     enter,
     fail,
     get,
+    has_rare,
     is_synchronized,
     listening,
     mark_due,
     notify,
+    rare,
+    share_rare,
     unlink_port,
 )
 
@@ -304,8 +307,8 @@ def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
     ring.place(t.snd, tail, address, count)
     if flags & MSG_OOB:
         t.snd_up = seq.add(t.snd_una, tail + count - ring.head(t.snd))
-    if flags & MSG_EOR and count == n:
-        eor.put(t.ends, tail + count)
+    if flags & MSG_EOR and count == n and has_rare(tcp, t):
+        eor.put(rare(t).ends, tail + count)
     ring.set_tail(t.snd, tail + count)
     return count
 
@@ -335,18 +338,18 @@ def recv(t: Tcb, address: int, n: int, flags: int, owner: bool) -> int:
     ended = has_ended(t)                                    # before looking at the ring: text comes before the end
     count = min(n, ring.used(t.rcv))
     head = t.rcv.head
-    if flags & MSG_OOB or t.urgent.mark != urgent.Mark.NONE:
+    if flags & MSG_OOB or rare(t).urgent.mark != urgent.Mark.NONE:
         if not owner:
             return NEEDS_WORLD
         if flags & MSG_OOB:
             return _recv_urgent(t, address, n, flags)
-        while count > 0 and urgent.is_skipped(t.urgent, head):
+        while count > 0 and urgent.is_skipped(rare(t).urgent, head):
             head += 1
             count = min(n, ring.used(t.rcv) - (head - t.rcv.head))
-        count = urgent.limit(t.urgent, head, count)
+        count = urgent.limit(rare(t).urgent, head, count)
         if not flags & MSG_PEEK:
             ring.set_head(t.rcv, head)                      # as Linux, even if nothing follows
-            urgent.on_read(t.urgent, head + count)
+            urgent.on_read(rare(t).urgent, head + count)
     if count > 0:
         if not flags & MSG_TRUNC:
             ring.fetch(t.rcv, head, address, count)
@@ -369,7 +372,7 @@ def recv(t: Tcb, address: int, n: int, flags: int, owner: bool) -> int:
 @compiled
 def _recv_urgent(t: Tcb, address: int, n: int, flags: int) -> int:
     """MSG_OOB: the urgent byte (tcp(7)); -EINVAL when there is none, -EAGAIN when only its pointer has come."""
-    u = t.urgent
+    u = rare(t).urgent
     if u.inline or u.mark == urgent.Mark.NONE or u.mark == urgent.Mark.TAKEN:
         return -EINVAL
     if u.mark == urgent.Mark.HERE:
@@ -396,7 +399,7 @@ def after_recv(tcp: Tcp, t: Tcb) -> bool:
 def available(t: Tcb) -> int:
     """FIONREAD: bytes that can be read, up to the mark (tcp_inq)."""
     n = ring.used(t.rcv)
-    u = t.urgent
+    u = rare(t).urgent
     if u.mark == urgent.Mark.NONE or u.inline:
         return n
     ahead = u.at - t.rcv.head
@@ -406,14 +409,14 @@ def available(t: Tcb) -> int:
 @compiled
 def at_mark(t: Tcb) -> bool:
     """SIOCATMARK: whether the next byte is the urgent one."""
-    return urgent.at_mark(t.urgent, t.rcv.head)
+    return urgent.at_mark(rare(t).urgent, t.rcv.head)
 
 
 @compiled
 def _readable(t: Tcb) -> bool:
     """Whether there is as much to read as SO_RCVLOWAT asks for, or no more can come before some is read."""
     n = ring.used(t.rcv)
-    if n > 0 and t.urgent.mark != urgent.Mark.NONE and urgent.is_skipped(t.urgent, t.rcv.head):
+    if n > 0 and rare(t).urgent.mark != urgent.Mark.NONE and urgent.is_skipped(rare(t).urgent, t.rcv.head):
         n -= 1
     return n > 0 and (n >= t.ep.low_water or window.current(t) <= t.quick.mss)
 
@@ -573,6 +576,7 @@ def free(tcp: Tcp, t: Tcb) -> bool:
         unlink_port(tcp, t)
     receive.give_back(tcp, t.snd)
     receive.give_back(tcp, t.rcv)
+    share_rare(tcp, t)
     timers.disarm(tcp.timers, t.ep.index)
     t.ep.generation = 0
     table.release(tcp.tcbs, t.ep.index)
@@ -600,7 +604,7 @@ def poll(tcp: Tcp, t: Tcb) -> int:
     if t.state == State.SYN_SENT or (t.state == State.SYN_RECEIVED and t.fast.pending == 0):
         bits &= ~(POLLIN | POLLRDHUP)
         return bits | POLLOUT if t.fast.deferred else bits
-    if t.urgent.mark == urgent.Mark.HERE:
+    if rare(t).urgent.mark == urgent.Mark.HERE:
         bits |= POLLPRI
     if sending_over or is_writable(tcp, t):
         bits |= POLLOUT

@@ -57,8 +57,6 @@ class FastOpen:
     generation: u32     # ... if it is still this one
     limit: i32          # (LISTEN) TCP_FASTOPEN: how many may be pending; 0: no Fast Open
     made: i64           # the cookie of our SYN-ACK, network order
-    key: Key            # (LISTEN) of the cookies it gives
-    backup: Key         # (LISTEN) whose cookies are good too, if there are two
 
 
 @record

@@ -17,7 +17,7 @@ from ..ip.ethernet import EtherType
 from ..machine import addressof, be16, be32, be64, compiled, load8, ring
 from . import seq, timestamps
 from .header import ACK, HEADER_LEN, PSH
-from .tcb import State, Tcb, Tcp, get
+from .tcb import State, Tcb, Tcp, get, rare
 from .urgent import Mark
 
 PROTOCOL = 6
@@ -42,7 +42,7 @@ def aim(tcp: Tcp, dev: Device, longest: int) -> None:
     if tcp.foreseen == 0:
         return
     t = get(tcp, tcp.foreseen)
-    if t.state != State.ESTABLISHED or t.held != 0 or t.rcv.data == 0 or t.urgent.mark != Mark.NONE:
+    if t.state != State.ESTABLISHED or t.held != 0 or t.rcv.data == 0 or rare(t).urgent.mark != Mark.NONE:
         tcp.foreseen = 0
         return
     ring.rewind(t.rcv)

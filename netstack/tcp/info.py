@@ -15,7 +15,7 @@ from ..machine import MS, at, compiled, i64, record, ring, sizeof, u8, u16, u32,
 from . import bbr, rack, recovery, rto, runs, seq, stats, window
 from .bbr import Bbr
 from .congestion import UNLIMITED, own
-from .tcb import State, Tcb, Tcp, listening
+from .tcb import State, Tcb, Tcp, listening, rare
 
 TIMESTAMPS, SACK, WSCALE, ECN, ECN_SEEN = 1, 2, 4, 8, 16        # TCPI_OPT_...
 INFINITE_SSTHRESH = 0x7FFF_FFFF             # segments
@@ -240,7 +240,7 @@ def _counters(t: Tcb, i: Info, now: int) -> None:
     i.delivered = s.delivered
     i.delivered_ce = t.ecn.delivered_ce
     i.received_ce = t.ecn.received_ce
-    a = t.accecn
+    a = rare(t).accecn
     i.delivered_e1_bytes = a.delivered_e1
     i.delivered_e0_bytes = a.delivered
     i.delivered_ce_bytes = a.delivered_ce

@@ -13,7 +13,21 @@ from ..ip.net import Net
 from ..machine import addressof, be64, compiled, copy, sizeof, table
 from . import accecn, accecn_option, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
 from .header import ACK, MAX_WSCALE, Segment, default_mss
-from .tcb import GENERATIONS, State, Tcb, Tcp, enter, get, link_port, listening, mark_due, notify
+from .tcb import (
+    GENERATIONS,
+    State,
+    Tcb,
+    Tcp,
+    enter,
+    get,
+    link_port,
+    listening,
+    mark_due,
+    notify,
+    own_rare,
+    rare,
+    share_rare,
+)
 
 SPACE_SIZE = sizeof(space.Space)
 HALF_OPEN_LEAST = 8         # a tiny backlog still lets some handshakes run side by side
@@ -30,6 +44,7 @@ def create(tcp: Tcp) -> int:
         return 0
     t = get(tcp, index)
     tcp.generation = (tcp.generation & GENERATIONS) % GENERATIONS + 1
+    share_rare(tcp, t)
     t.ep.kind = 1
     t.ep.index = index
     t.ep.generation = tcp.generation
@@ -69,7 +84,7 @@ def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     t.snd_wscale = seg.wscale if t.ws_ok else 0
     if t.ws_ok == 0:
         t.rcv_wscale = 0
-    _set_ecn(t, seg, s.tcp_ecn, s.tcp_ecn_fallback != 0)
+    _set_ecn(tcp, t, seg, s.tcp_ecn, s.tcp_ecn_fallback != 0)
     if t.ecn.mode == ecn.Mode.ACCURATE and seg.flags & ACK:
         take_first_option(t, seg)
 
@@ -78,11 +93,11 @@ def set_peer_options(tcp: Tcp, t: Tcb, seg: Segment) -> None:
 def take_first_option(t: Tcb, seg: Segment) -> None:
     """The AccECN option of a SYN-ACK or of its ACK; on a SYN it "MUST be ignored" (RFC 9768 3.2.3.2.1)."""
     if seg.accecn:
-        accecn_option.on_first(t.accecn, seg.accecn_count, seg.accecn_1, seg.accecn_3)
+        accecn_option.on_first(rare(t).accecn, seg.accecn_count, seg.accecn_1, seg.accecn_3)
 
 
 @compiled
-def _set_ecn(t: Tcb, seg: Segment, setting: int, check: bool) -> None:
+def _set_ecn(tcp: Tcp, t: Tcb, seg: Segment, setting: int, check: bool) -> None:
     """Agree on ECN (RFC 3168 6.1.1, RFC 9768 3.1)."""
     e = t.ecn
     answered = (seg.flags & ACK) != 0
@@ -93,7 +108,7 @@ def _set_ecn(t: Tcb, seg: Segment, setting: int, check: bool) -> None:
     else:
         e.mode = ecn.Mode.OFF
     if e.mode == ecn.Mode.ACCURATE:
-        accecn.on_handshake(t.accecn, e, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7, answered, check)
+        accecn.on_handshake(own_rare(tcp, t).accecn, e, seg.tos & ecn.CODEPOINT, seg.flags >> 6 & 7, answered, check)
 
 
 @compiled
@@ -194,8 +209,9 @@ def _judge_fastopen(tcp: Tcp, listener: Tcb, seg: Segment, now: int) -> int:
         f = listener.fast
         shown = be64(seg.fo)
         if f.keys:                                      # TCP_FASTOPEN_KEY
-            which = fastopen.made_with(f.key, f.backup, f.keys, shown, seg.src_hi, seg.src_lo, seg.dst_hi, seg.dst_lo,
-                                       v4)
+            own = rare(listener)
+            which = fastopen.made_with(own.key, own.backup, f.keys, shown, seg.src_hi, seg.src_lo, seg.dst_hi,
+                                       seg.dst_lo, v4)
         else:
             which = fastopen.made_with(s.tcp_fastopen_key, s.tcp_fastopen_backup, s.tcp_fastopen_keyed, shown,
                                        seg.src_hi, seg.src_lo, seg.dst_hi, seg.dst_lo, v4)
@@ -216,7 +232,7 @@ def _make_cookie(tcp: Tcp, listener: Tcb, t: Tcb) -> None:
     v4 = is_v4(e.remote_hi, e.remote_lo)
     t.fast.answer = 1
     if listener.fast.keys:
-        fastopen.make(t.fast, listener.fast.key, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, v4)
+        fastopen.make(t.fast, rare(listener).key, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, v4)
     else:
         fastopen.make(t.fast, tcp.settings.tcp_fastopen_key, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, v4)
 
@@ -243,7 +259,7 @@ def _new_child(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int
         tcp.counters.listen_drops += 1
         return -Drop.TCP_TABLE
     t = get(tcp, index)
-    _inherit(t, listener)
+    _inherit(tcp, t, listener)
     t.ep.local_hi = seg.dst_hi
     t.ep.local_lo = seg.dst_lo
     t.ep.remote_hi = seg.src_hi
@@ -254,6 +270,7 @@ def _new_child(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int
         t.ep.interface = seg.interface                  # RFC 4007: the address means something on this link only
     if path.find(net, t, now) < 0:
         t.ep.generation = 0
+        share_rare(tcp, t)
         table.release(tcp.tcbs, index)
         return -Drop.NO_ROUTE
     t.parent = listener.ep.index
@@ -309,7 +326,7 @@ def _restore_ecn(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     ace = seg.flags >> 6 & 7
     if setting >= ecn.Setting.ACCURATE and ace >= (2 if seg.len == 0 else 4):
         t.ecn.mode = ecn.Mode.ACCURATE
-        accecn.on_handshake(t.accecn, t.ecn, ecn.NOT_ECT, ace, False, False)
+        accecn.on_handshake(own_rare(tcp, t).accecn, t.ecn, ecn.NOT_ECT, ace, False, False)
     elif seg.has_ts and setting != ecn.Setting.OFF and cookies.ecn_in(seq.add(seg.tsecr, -t.ts.offset)):
         t.ecn.mode = ecn.Mode.CLASSIC
 
@@ -335,7 +352,7 @@ def _restore_options(tcp: Tcp, seg: Segment) -> bool:
 
 
 @compiled
-def _inherit(t: Tcb, listener: Tcb) -> None:
+def _inherit(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
     """What a child has from its listener, as on Linux."""
     t.ep.family = listener.ep.family
     t.ep.v6only = listener.ep.v6only
@@ -351,7 +368,8 @@ def _inherit(t: Tcb, listener: Tcb) -> None:
     t.ep.busy_poll = listener.ep.busy_poll
     t.nodelay = listener.nodelay
     t.cork = listener.cork
-    t.urgent.inline = listener.urgent.inline
+    if rare(listener).urgent.inline:
+        own_rare(tcp, t).urgent.inline = 1
     t.reset_on_close = listener.reset_on_close
     t.cc.algorithm = listener.cc.algorithm
     t.pacing.most = listener.pacing.most

@@ -57,7 +57,7 @@ from .header import (
     emit_timestamp,
 )
 from .recovery import segment_size
-from .tcb import State, Tcb, Tcp, arm
+from .tcb import State, Tcb, Tcp, arm, rare
 
 PROTOCOL = 6
 LARGEST = 65535 - 40 - 60   # bytes of text that fit into one packet with all its headers
@@ -86,9 +86,9 @@ def transmit(tcp: Tcp, net: Net, t: Tcb, now: int) -> int:
         return early
     more = 0
     if t.ecn.mode == ecn.Mode.ACCURATE:
-        if t.accecn.reflect and t.ack_now:              # (RFC 9768 3.2.2.1) "SHOULD first send a pure ACK"
+        if rare(t).accecn.reflect and t.ack_now:              # (RFC 9768 3.2.2.1) "SHOULD first send a pure ACK"
             _send(tcp, net, t, bare_seq(t), 0, 0, ACK, ecn.NOT_ECT, now)
-        accecn_option.reserve(t.accecn, _has_option(tcp, t, now))
+        accecn_option.reserve(rare(t).accecn, _has_option(tcp, t, now))
     if t.state != State.TIME_WAIT and t.state != State.FIN_WAIT_2:
         more = _send_data(tcp, net, t, now)
         if t.tlp.due:
@@ -134,11 +134,11 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
         else:
             ecn.on_syn_again(t.ecn, t.retransmits, s.tcp_ecn_fallback)
     flags = SYN | ACK | _synack_flags(t) if passive else SYN | ecn.syn_flags(t.ecn)
-    if passive and t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits == 0 and t.accecn.syn_again == 0 and (
+    if passive and t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits == 0 and rare(t).accecn.syn_again == 0 and (
             s.tcp_ecn_option != accecn_option.Setting.NEVER):                   # (RFC 9768 3.2.3.2.1, 3.2.3.2.2)
-        option = accecn_option.length(t.accecn, 40 - n)
+        option = accecn_option.length(rare(t).accecn, 40 - n)
         if option != 0:
-            accecn_option.emit(t.accecn, head + HEADER_LEN + n, option, now)
+            accecn_option.emit(rare(t).accecn, head + HEADER_LEN + n, option, now)
             n += option
     emit(head, t.ep.local_port, t.ep.remote_port, t.iss, t.rcv_nxt if passive else 0, flags,
          window.syn_field(t), 0, HEADER_LEN + n)
@@ -182,9 +182,9 @@ def _emit_fastopen(tcp: Tcp, t: Tcb, p: int, passive: bool) -> int:
 def _synack_flags(t: Tcb) -> int:
     """ECN of a SYN-ACK; the second time that it is sent again without AccECN (RFC 9768 3.1.4.2, 3.2.3.2.2)."""
     if t.ecn.mode == ecn.Mode.ACCURATE and t.retransmits > 1:
-        accecn.on_plain_synack(t.accecn)
+        accecn.on_plain_synack(rare(t).accecn)
         return 0
-    return ecn.synack_flags(t.ecn.mode, t.accecn.handshake)
+    return ecn.synack_flags(t.ecn.mode, rare(t).accecn.handshake)
 
 
 # ---- data ----------------------------------------------------------------------
@@ -256,7 +256,7 @@ def _send_one(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, most: int, now: i
     wnd = t.snd_wnd - offset                            # U, the usable window
     if t.fin == 0 or left > mss:
         wnd = min(wnd, room)                            # as Linux: the last segment, with its FIN, waits for no cwnd
-    record = eor.until(t.ends, t.snd.head + offset)
+    record = eor.until(rare(t).ends, t.snd.head + offset)
     n = min(left, wnd, most, record)
     if n > mss:
         rest = n % mss
@@ -282,7 +282,7 @@ def _send_mtu_probe(tcp: Tcp, net: Net, t: Tcb, held: int, mss: int, now: int) -
     m = t.mtu
     if t.cc.ca_state != Ca.OPEN or t.queue.sacked != 0 or t.ep.pmtudisc == 0 or receive.sack_len(tcp, t, 40) != 0:
         return 0
-    if t.ends.first != t.ends.last:                             # records keep their segments
+    if rare(t).ends.first != rare(t).ends.last:                             # records keep their segments
         return 0
     if not runs.has_room(tcp.runs, t.queue):
         return 0
@@ -381,7 +381,7 @@ def _send_again(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, room: int, ms
     q = t.queue
     r = runs.get(tcp.runs, index)
     offset = seq.diff(r.left, t.snd_una)
-    n = min(runs.size(r), mss, eor.until(t.ends, t.snd.head + offset))
+    n = min(runs.size(r), mss, eor.until(rare(t).ends, t.snd.head + offset))
     if n > room or (offset > 0 and offset + n > t.snd_wnd):
         return -1
     if runs.size(r) > n:
@@ -403,7 +403,7 @@ def _send_copy(tcp: Tcp, net: Net, t: Tcb, index: int, held: int, most: int, now
     flags = ACK
     if text < n:
         flags |= FIN
-    if text > 0 and (offset + text == held or text == eor.until(t.ends, t.snd.head + offset)):
+    if text > 0 and (offset + text == held or text == eor.until(rare(t).ends, t.snd.head + offset)):
         flags |= PSH
     idle = recovery.pipe(t) == 0
     runs.set_sent_again(tcp.runs, t.queue, index, now)
@@ -427,7 +427,7 @@ def _send_loss_probe(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     held = ring.used(t.snd)
     mss = segment_size(t)
     offset = seq.diff(t.snd_nxt, t.snd_una)
-    n = min(held - offset, t.snd_wnd - offset, mss, eor.until(t.ends, t.snd.head + offset))
+    n = min(held - offset, t.snd_wnd - offset, mss, eor.until(rare(t).ends, t.snd.head + offset))
     if n > 0 and runs.has_room(tcp.runs, t.queue) and _worth_sending(t, n, held - offset, mss):
         _send_text(tcp, net, t, n, held - offset, False, mss, False, now)
         t.tlp.is_retrans = 0
@@ -509,8 +509,8 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, size: int, flags: int, cod
     up = 0
     if t.ecn.mode == ecn.Mode.ACCURATE:
         length += _emit_accecn(tcp, t, head + length, length, n, now)
-        flags |= accecn.ack_flags(t.accecn, t.ecn, n == 0 and not flags & FIN)
-        codepoint = accecn.codepoint(t.accecn, n + (flags & FIN), t.sack_ok)
+        flags |= accecn.ack_flags(rare(t).accecn, t.ecn, n == 0 and not flags & FIN)
+        codepoint = accecn.codepoint(rare(t).accecn, n + (flags & FIN), t.sack_ok)
     else:
         sack = receive.sack_len(tcp, t, 60 - length)
         if sack != 0:
@@ -533,7 +533,7 @@ def _send(tcp: Tcp, net: Net, t: Tcb, s: int, n: int, size: int, flags: int, cod
 def _has_option(tcp: Tcp, t: Tcb, now: int) -> bool:
     """Whether a segment that is sent now has an AccECN option, if it fits."""
     s = tcp.settings
-    return accecn_option.is_due(t.accecn, s.tcp_ecn_option, s.tcp_ecn_option_beacon, t.rto.srtt, now)
+    return accecn_option.is_due(rare(t).accecn, s.tcp_ecn_option, s.tcp_ecn_option_beacon, t.rto.srtt, now)
 
 
 @compiled
@@ -543,7 +543,7 @@ def _emit_accecn(tcp: Tcp, t: Tcb, p: int, used: int, n: int, now: int) -> int:
     Two blocks go before the option, the option before the others (RFC 9768 3.2.3.3).  The ACK of a SYN-ACK (3.2.2.1)
     and one that only tells of marks on ACKs (3.2.2.5.1) have no blocks.
     """
-    a = t.accecn
+    a = rare(t).accecn
     room = 60 - used
     if n > 0:                                                       # text has its size already
         text = segment_size(t) + a.room - n

@@ -11,7 +11,7 @@ from ..machine import compiled, ring, timers
 from . import congestion, cwv, ecn, frto, mtu_probe, newreno, prr, rack, runs, sack, seq, timestamps, undo
 from .congestion import Algorithm, Ca, Cause
 from .frto import Step, Verdict
-from .tcb import Tcb, Tcp, arm, mark_due
+from .tcb import Tcb, Tcp, arm, mark_due, rare
 
 
 @compiled
@@ -23,7 +23,7 @@ def algorithm(tcp: Tcp, t: Tcb) -> Algorithm:
 @compiled
 def segment_size(t: Tcb) -> int:
     """Eff.snd.MSS (RFC 9293 3.7.1): data bytes that a full segment carries."""
-    size = min(t.snd_mss, t.pmtu_mss) - t.accecn.room
+    size = min(t.snd_mss, t.pmtu_mss) - rare(t).accecn.room
     if t.ts.ok:
         size -= timestamps.OPTION_LEN
     return max(size, 1)

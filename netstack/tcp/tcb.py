@@ -130,6 +130,18 @@ class Clocks:
 
 
 @record
+class Rare:
+    """What few connections need: each that does has one of its own."""
+
+    accecn: AccEcn          # once it is agreed on
+    ends: Ends              # of records that were written with MSG_EOR
+    urgent: Urgent          # RCV.UP and what Linux makes of it
+    challenge: Challenge
+    key: Key                # TCP_FASTOPEN_KEY: of the cookies that a listener gives
+    backup: Key             # ... whose cookies are good too, if there are two
+
+
+@record
 class Listening:
     """What only a listener has.  It stands where a connection has the state of its congestion control."""
 
@@ -210,6 +222,7 @@ class Tcb:
     user_mss: u16           # TCP_MAXSEG
     unacked: i32            # bytes received since the last ACK we sent
     held: u32               # entry of Tcp.held: text received out of order, in place in `rcv`; 0: there is none
+    rare: i64               # distance of its Rare from this record: its own, or the one that all share
     linger2: i64            # TCP_LINGER2, ns; 0: tcp_fin_timeout, -1: no FIN-WAIT-2
     snd: Ring               # head: byte at SND.UNA; tail: what the application has written
     rcv: Ring               # head: what the application reads next; tail: byte at RCV.NXT
@@ -229,17 +242,13 @@ class Tcb:
     stats: Stats
     user: UserTimeout
     keepalive: Keepalive
-    challenge: Challenge
     space: Space            # sizes of the buffers
     quick: QuickAck
     drs: Drs
-    urgent: Urgent          # RCV.UP and what Linux makes of it
     defer: Defer            # TCP_DEFER_ACCEPT
     fast: FastOpen
     dsack: Dsack
-    ends: Ends              # of records that were written with MSG_EOR
     ecn: Ecn
-    accecn: AccEcn
 
 
 @record
@@ -399,6 +408,7 @@ class Tcp:
     tcbs: Table
     runs: Table                 # of all connections' queues
     held: Table                 # Ranges of connections that have received out of order
+    rares: Table                # Rare of connections that need it
     timers: Timers              # slot = index of the Tcb
     buckets: i64                # distance of the connection hash (u32 heads) from this record
     bucket_mask: i64
@@ -431,6 +441,7 @@ class Tcp:
 
 TCB_SIZE = sizeof(Tcb)
 HELD_SIZE = sizeof(Ranges)
+RARE_SIZE = sizeof(Rare)
 assert sizeof(Listening) <= 8 * WORDS
 CHANGE_SIZE = sizeof(Change)
 GENERATIONS = 0xFF_FFFF
@@ -579,6 +590,35 @@ def listening(t: Tcb) -> Listening:
 def held(tcp: Tcp, t: Tcb) -> Ranges:
     """What the connection has received out of order; to be read only when it is nothing."""
     return at(Ranges, table.address(tcp.held, t.held))
+
+
+@compiled
+def rare(t: Tcb) -> Rare:
+    """What few connections have; the others share one that says nothing, which nobody writes."""
+    return at(Rare, addressof(t) + t.rare)
+
+
+@compiled
+def own_rare(tcp: Tcp, t: Tcb) -> Rare:
+    """... to be written: from now on the connection has its own.  The caller owns the world."""
+    if not has_rare(tcp, t):
+        t.rare = table.address(tcp.rares, table.allot(tcp.rares)) - addressof(t)      # there is one for each connection
+    return rare(t)
+
+
+@compiled
+def has_rare(tcp: Tcp, t: Tcb) -> bool:
+    """Whether the connection has its own."""
+    return addressof(t) + t.rare != table.address(tcp.rares, 0)
+
+
+@compiled
+def share_rare(tcp: Tcp, t: Tcb) -> None:
+    """The connection is new, or it is over: it has none."""
+    where = addressof(t) + t.rare - table.address(tcp.rares, 0)
+    if t.rare != 0 and where != 0:
+        table.release(tcp.rares, where // RARE_SIZE)
+    t.rare = table.address(tcp.rares, 0) - addressof(t)
 
 
 @compiled

@@ -27,7 +27,7 @@ import netstack
 import netstack.socket
 from netstack.drivers import Wire
 from netstack.errors import Drop
-from netstack.machine import SECOND, addressof
+from netstack.machine import SECOND, addressof, at, table
 from netstack.tcp import tcb
 from netstack.tcp.tcb import CHANGES, EDGES, State
 
@@ -462,6 +462,8 @@ def check_nothing_left(world: Any) -> None:
     assert world.datagrams.socks.live == 0
     assert world.net.arena.live == 0, f"{world.net.arena.live} bytes of buffers are left"
     assert tcp.timers.count == 0
+    assert (tcp.rares.live, tcp.held.live) == (0, 0)
+    assert not any(at(tcb.Rare, table.address(tcp.rares, 0)).snapshot()), "somebody wrote what all share"
     assert tcp.counters.time_wait == tcp.orphans.count == tcp.orphans.fin_waits == 0
     assert tcp.due_head == tcp.due_count == tcp.notify_head == 0
     for name, distance, n in (("ports", tcp.ports, 65536), ("listeners", tcp.listeners, 65536),

@@ -30,7 +30,8 @@ def check_wheel(t):
         before, here = 0, q.first
         while here:
             n = timers.node(t, here - 1)
-            assert (n.list, n.prev) == (index + 1, before)
+            assert timers.list_of(t, n.deadline) == index
+            assert n.prev == (before or timers.FIRST)
             tick = max(n.deadline >> timers.TICK, t.tick)
             shift = level * timers.DIGIT
             assert tick >> shift + timers.DIGIT == t.tick >> shift + timers.DIGIT
@@ -42,7 +43,7 @@ def check_wheel(t):
             before, here = here, n.next
         assert q.last == before
     assert len(set(found)) == len(found) == t.count
-    assert set(found) == {slot for slot in range(t.capacity) if timers.node(t, slot).list}
+    assert set(found) == {slot for slot in range(t.capacity) if timers.node(t, slot).prev}
 
 
 SLOT = st.integers(0, SLOTS - 1)

@@ -88,4 +88,4 @@ def _armed(tcp: Any, slot: int) -> int | None:
     from netstack.machine import timers
 
     n = timers.node(tcp.timers, slot)
-    return n.deadline if n.list else None
+    return n.deadline if n.prev else None

@@ -600,7 +600,8 @@ def check_application(scene: Scene, s: Arrival, seg: Seg, want: Outcome, before:
         if scene.name in ("SYN_SENT", "SYN_RECEIVED_ACTIVE"):
             saw |= {"writable"} if new & POLLOUT and not error else set()
             waiting = b""
-        saw |= {"urgent"} if scene.index and tcb.get(scene.link.tcp, scene.index).urgent.mark else set()
+        one = tcb.get(scene.link.tcp, scene.index)
+        saw |= {"urgent"} if scene.index and tcb.rare(one).urgent.mark else set()
         saw |= {"end"} if new & POLLRDHUP and want.state != State.CLOSED else set()
         if not error and want.state != State.CLOSED:
             got, due = read(scene), reads(scene, s, seg, waiting, text, want)
