@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -35,6 +37,7 @@ MACS = "02:00:00:00:00:01", "02:00:00:00:00:02"
 SECOND = 1_000_000_000
 MAPPED = 0xFFFF << 32       # ::ffff:0:0/96, the low half
 ROOM = 16                   # entries of the tables beside the connections
+CHUNK = 1 << 16             # pages looked at in one read
 PATIENCE = 900              # seconds for one size, with the compiler's time
 
 SETTINGS = {"net.ipv4.ip_local_port_range": (1024, 65535)}
@@ -78,8 +81,8 @@ class Scale:
         self._good(loop.open_many(self.address, first, self.count if last is None else last), "open")
 
     def exchange(self, times: int) -> None:
-        """Round trips on random ones."""
-        self._good(loop.exchange(self.address, self.count, times), "exchange")
+        """Round trips on random ones: on each once a second, so that its timers always have as much to do."""
+        self._good(loop.exchange(self.address, self.count, times, SECOND // self.count), "exchange")
 
     def rest(self, seconds: float = loop.PATIENCE / SECOND) -> int:
         """Let all clocks run out."""
@@ -89,22 +92,27 @@ class Scale:
         """Close connections."""
         self._good(loop.close_many(self.address, first, self.count if last is None else last), "close")
 
+    def segments(self) -> int:
+        """Segments received so far, by both."""
+        return sum(stack._tcp.counters.in_segs for stack in self.stacks)
+
     def resident(self) -> int:
         """Resident bytes of the memory that the two stacks stand in: all that a connection has."""
         return sum(resident(stack._memory.address, stack._memory.size) for stack in self.stacks)
 
 
 def resident(address: int, size: int) -> int:
-    """Resident bytes of a range of our own memory (proc(5), smaps)."""
-    found, inside = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        first = line.split(maxsplit=1)[0]
-        if "-" in first and not first.endswith(":"):
-            low, high = (int(x, 16) for x in first.split("-"))
-            inside = low < address + size and address < high
-        elif inside and first == "Rss:":
-            found += int(line.split()[1]) * 1024
-    return found
+    """Resident bytes of a range of our own memory (proc(5), pagemap)."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    count = 0
+    with open("/proc/self/pagemap", "rb", buffering=0) as file:
+        file.seek(8 * (address // page))
+        left = -(-size // page)
+        while left:
+            entries = np.frombuffer(file.read(8 * min(left, CHUNK)), np.uint64)
+            count += int((entries >> np.uint64(63)).sum())
+            left -= entries.size
+    return count * page
 
 
 @contextmanager
@@ -132,10 +140,12 @@ def measure(count: int) -> Figures:
         s.establish()
         opened = time.process_time_ns()
         s.exchange(max(EXCHANGES // 4, count))  # most have a round-trip time, and have used their rings
+        segments = s.segments()
         begun = time.process_time_ns()
         times = max(EXCHANGES, 2 * count)
         s.exchange(times)
         done = time.process_time_ns()
+        segments = s.segments() - segments
         s.rest()
         after, whole = s.resident(), _process_memory()
         blocks = sum(stack._net.arena.live for stack in s.stacks)
@@ -144,7 +154,8 @@ def measure(count: int) -> Figures:
         s.close()
         closed = time.process_time_ns()
         return {
-            "connections": count, "round_trip_ns": (done - begun) / times, "establish_ns": (opened - started) / count,
+            "connections": count, "round_trip_ns": (done - begun) / times, "segment_ns": (done - begun) / segments,
+            "segments": segments / times, "establish_ns": (opened - started) / count,
             "close_ns": (closed - rested) / count, "idle_bytes": (after - before) / (2 * count),
             "process_bytes": (whole - process) / (2 * count), "tcb_bytes": TCB_SIZE, "buffer_bytes": blocks,
             "runs": runs,

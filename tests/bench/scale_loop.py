@@ -13,7 +13,7 @@ from netstack.world import World
 
 AF_INET = 2
 REQUEST = 64            # bytes each way
-STEP = 5_000            # ns of virtual time that a round trip takes
+STEP = 5_000            # ns of virtual time between two connections that are opened or closed
 ROUNDS = 16             # turns until the link is quiet
 PER_LISTENER = 10_000   # connections to one port: a client has 64,511 of its own
 
@@ -73,13 +73,13 @@ def open_many(pair: int, first: int, last: int) -> int:
 
 
 @compiled
-def exchange(pair: int, count: int, times: int) -> int:
-    """A request and its answer on a random one of `count` connections, `times` over; how many went wrong."""
+def exchange(pair: int, count: int, times: int, step: int) -> int:
+    """A request and its answer on a random one of `count` connections, `times` over, every `step` ns; how many failed."""
     p = at(Pair, pair)
     failed = 0
     for _ in range(times):
         i = below(p.rng, count)
-        set_clock(p, p.clock + STEP)
+        set_clock(p, p.clock + step)
         one = load64(p.clients + 8 * i)
         other = load64(p.servers + 8 * i)
         done = entry.send(p.client, one, p.buffer, REQUEST, 0)
