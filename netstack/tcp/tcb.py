@@ -647,9 +647,20 @@ def port_word(tcp: Tcp, port: int) -> int:
 
 @compiled
 def link_port(tcp: Tcp, t: Tcb) -> None:
-    """Put the connection on the list of its local port."""
+    """Put the connection on the list of its local port.
+
+    A listener's children stand behind it: who looks whether the port is free finds it first, however many they are.
+    """
     word = port_word(tcp, t.ep.local_port)
     head = load32(word)
+    if t.passive and head != 0:
+        first = get(tcp, head)
+        t.ep.port_prev = head
+        t.ep.port_next = first.ep.port_next
+        if first.ep.port_next != 0:
+            get(tcp, first.ep.port_next).ep.port_prev = t.ep.index
+        first.ep.port_next = t.ep.index
+        return
     t.ep.port_next = head
     t.ep.port_prev = 0
     if head != 0:

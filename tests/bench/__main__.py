@@ -18,12 +18,13 @@ from rich.table import Table
 
 from netstack.lab.namespace import command as in_namespace
 
-from . import paths
+from . import paths, scale
 from .measure import MEASUREMENTS, Figures, MeasurementError, Target
 from .peers import NETSTACK, allow_descriptors, linux_on_veth, machine, prepare_namespace, stack_on_tap
 
 INSIDE = "NETSTACK_BENCH_INSIDE"
 PATHS = "paths"
+SCALE = "scale"
 Results = dict[str, dict[str, Any]]
 
 COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
@@ -45,8 +46,8 @@ COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
 @click.option("--quick", is_flag=True, help="Short and once: a look, not a figure.")
 @click.option("--seconds", default=2.5, show_default=True, help="Of each measurement.")
 @click.option("--repeat", default=3, show_default=True, help="Of which the median is shown.")
-@click.option("--only", multiple=True, type=click.Choice([*MEASUREMENTS, PATHS]),
-              help="Just these measurements; paths: transfers over impaired paths.")
+@click.option("--only", multiple=True, type=click.Choice([*MEASUREMENTS, PATHS, SCALE]),
+              help="Just these measurements; paths: transfers over impaired paths; scale: 1 to 100,000 connections.")
 @click.option("--path", "path_numbers", multiple=True, type=click.IntRange(1, len(paths.PATHS)), metavar="N",
               help=f"Of the paths, just the N-th (1 to {len(paths.PATHS)}).")
 @click.option("--path-seconds", default=12.0, show_default=True, help="Of each transfer over a path.")
@@ -90,11 +91,16 @@ def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_n
     if not only or PATHS in only:
         over = _paths(path_numbers, paths.pairings(congestion, not no_linux, not no_netstack), path_seconds,
                       path_repeat, console)
+    crowds: Results = {}
+    if not only or SCALE in only:
+        crowds = scale.sizes(scale.SIZES[:4] if quick else scale.SIZES, repeat, console)
+        scale.show(crowds)
     if json_path is not None:
         with open(json_path, "w") as file:
             json.dump({"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                        "seconds": seconds, "repeat": repeat, "results": results,
-                       PATHS: {"seconds": path_seconds, "load before": load, "results": over}}, file, indent=1)
+                       PATHS: {"seconds": path_seconds, "load before": load, "results": over},
+                       SCALE: crowds}, file, indent=1)
             file.write("\n")
 
 

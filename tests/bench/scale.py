@@ -27,7 +27,8 @@ from netstack.machine.mode import JIT
 from netstack.tcp.tcb import TCB_SIZE
 
 from . import scale_loop as loop
-from .measure import Figures, MeasurementError
+
+Figures = dict[str, float]
 
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000)
 EXCHANGES = 200_000         # round trips that are measured, at least two for each connection
@@ -74,15 +75,16 @@ class Scale:
 
     def _good(self, failed: int, what: str) -> None:
         if failed:
-            raise MeasurementError(f"{failed} failed to {what}")
+            raise RuntimeError(f"{failed} failed to {what}")
 
     def establish(self, first: int = 0, last: int | None = None) -> None:
         """Open connections."""
         self._good(loop.open_many(self.address, first, self.count if last is None else last), "open")
 
-    def exchange(self, times: int) -> None:
+    def exchange(self, times: int, among: int | None = None) -> None:
         """Round trips on random ones: on each once a second, so that its timers always have as much to do."""
-        self._good(loop.exchange(self.address, self.count, times, SECOND // self.count), "exchange")
+        count = self.count if among is None else among
+        self._good(loop.exchange(self.address, count, times, SECOND // count), "exchange")
 
     def rest(self, seconds: float = loop.PATIENCE / SECOND) -> int:
         """Let all clocks run out."""
@@ -99,6 +101,11 @@ class Scale:
     def resident(self) -> int:
         """Resident bytes of the memory that the two stacks stand in: all that a connection has."""
         return sum(resident(stack._memory.address, stack._memory.size) for stack in self.stacks)
+
+    def resident_tables(self) -> int:
+        """... without the arena of buffers, which comes last."""
+        return sum(resident(stack._memory.address, addressof(stack._net.arena) + stack._net.arena.start
+                            - stack._memory.address) for stack in self.stacks)
 
 
 def resident(address: int, size: int) -> int:
@@ -177,7 +184,7 @@ def _in_process(count: int) -> Figures:
     done = subprocess.run([sys.executable, "-m", "tests.bench.scale", str(count)], stdout=subprocess.PIPE, text=True,
                           timeout=PATIENCE, check=False)
     if done.returncode:
-        raise MeasurementError(f"{count} connections: exit status {done.returncode}")
+        raise RuntimeError(f"{count} connections: exit status {done.returncode}")
     figures: Figures = json.loads(done.stdout)
     return figures
 

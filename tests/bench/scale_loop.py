@@ -74,7 +74,7 @@ def open_many(pair: int, first: int, last: int) -> int:
 
 @compiled
 def exchange(pair: int, count: int, times: int, step: int) -> int:
-    """A request and its answer on a random one of `count` connections, `times` over, every `step` ns; how many failed."""
+    """Requests and answers on random ones of `count` connections, `times` of them, `step` ns apart; how many failed."""
     p = at(Pair, pair)
     failed = 0
     for _ in range(times):
