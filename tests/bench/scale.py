@@ -22,9 +22,10 @@ from rich.table import Table
 
 from netstack import Profile, Stack, VirtualClock
 from netstack.drivers import Wire
-from netstack.machine import addressof
+from netstack.machine import addressof, sizeof
 from netstack.machine.mode import JIT
-from netstack.tcp.tcb import TCB_SIZE
+from netstack.machine.record import Scalar
+from netstack.tcp.tcb import TCB_SIZE, Tcb
 
 from . import scale_loop as loop
 
@@ -204,7 +205,17 @@ def show(results: dict[str, Any]) -> None:
     Console(width=max(100, Console().width)).print(table)
 
 
+def parts() -> dict[str, int]:
+    """What a connection's record is made of: bytes of each mechanism's own record, and of all that is no record."""
+    found = {name: sizeof(field.kind) for name, field in Tcb._layout_.items() if not isinstance(field.kind, Scalar)}
+    return {**found, "the rest, and gaps": TCB_SIZE - sum(found.values())}
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["parts"]:
+        for name, size in sorted(parts().items(), key=lambda pair: -pair[1]):
+            print(f"{size:5} {name}")
+        sys.exit()
     if not JIT:
         sys.exit("interpreted: nothing to measure")
     json.dump(measure(int(sys.argv[1])), sys.stdout)

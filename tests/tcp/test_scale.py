@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+from socket import SO_REUSEADDR, SOL_SOCKET
 
 import pytest
 
@@ -105,6 +106,7 @@ def test_who_waits_does_not_make_accept_dearer():
 
 def _try_to_bind(s: Scale) -> None:
     sock = s.stacks[1].socket()
+    sock.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)    # else the first connection is in the way already
     with pytest.raises(OSError):
         sock.bind(s._listeners[0].getsockname())
     sock.close()
