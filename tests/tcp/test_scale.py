@@ -33,7 +33,7 @@ def test_an_idle_connection_is_small():
         for stack in s.stacks:
             tcp = stack._tcp
             assert tcp.memory.used <= memory.WARM + (256 << 10)
-            assert (tcp.runs.live, tcp.held.live, tcp.accecn.live, tcp.timers.count) == (0, 0, 0, 0)
+            assert (tcp.runs.live, tcp.held.live, tcp.rares.live, tcp.timers.count) == (0, 0, 0, 0)
             assert tcp.tcbs.live >= MANY
 
 
