@@ -105,8 +105,9 @@ class Endpoint:
     watcher: u32            # the selector that watches it; 0: none
     ready_next: u32         # list of those that the selector is to look at
     ready_prev: u32
-    ready: u32              # 1: it is in that list
-    busy_poll: u32          # SO_BUSY_POLL, us, and one; 0: the stack's
+    ready: u8               # 1: it is in that list
+    reserved: u8
+    busy_poll: u16          # SO_BUSY_POLL, us, and one; 0: the stack's
     recv_limit: u32         # SO_RCVBUF as set, bytes; 0: the default
     send_limit: u32
 

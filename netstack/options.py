@@ -35,6 +35,7 @@ SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_BROADCAST = SOL_SOCKET | 2, SOL_SOCKET | 3, 
 SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE = SOL_SOCKET | 7, SOL_SOCKET | 8, SOL_SOCKET | 9, SOL_SOCKET | 10
 SO_LINGER, SO_REUSEPORT, SO_RCVLOWAT, SO_BINDTODEVICE = (SOL_SOCKET | 13, SOL_SOCKET | 15, SOL_SOCKET | 18,
                                                          SOL_SOCKET | 25)
+LONGEST_POLL = 0xFFFE       # us that SO_BUSY_POLL can say; a longer one is as long
 SO_ACCEPTCONN, SO_BUSY_POLL, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 46, SOL_SOCKET | 62
 TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TCP | 3
 TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
@@ -175,7 +176,7 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
     elif option == SO_BUSY_POLL:
         if value < 0:
             return -EINVAL
-        ep.busy_poll = value + 1
+        ep.busy_poll = min(value, LONGEST_POLL) + 1
     elif option == SO_BINDTODEVICE or option == SO_BINDTOIFINDEX:
         if value < 0 or value > w.net.interface_count:
             return -ENODEV

@@ -195,7 +195,7 @@ def accept(w: World, h: int, ep: Endpoint) -> int:
         if ep.fd_engine >= 0:
             notify(w.tcp, t)
             engine.flush(w)
-        pass_on(ep, t.accept_head != 0)
+        pass_on(ep, tcb.listening(t).accept_head != 0)
     drive.unlock(w)
     return result
 

@@ -137,7 +137,7 @@ def _take_marks(tcp: Tcp, t: Tcb, seg: Segment) -> bool:
 @compiled
 def _is_last_ack_again(t: Tcb, seg: Segment) -> bool:
     """Our SYN-ACK went twice, so its ACK may come twice, and the second one's field is no counter either (3.2.2.2)."""
-    return t.passive != 0 and t.syn_retransmitted != 0 and t.snd_una == seq.add(t.iss, 1) and seg.len == 0
+    return t.passive != 0 and t.rto.syn_again != 0 and t.snd_una == seq.add(t.iss, 1) and seg.len == 0
 
 
 @compiled
@@ -331,9 +331,9 @@ def _update_window(tcp: Tcp, t: Tcb, seg: Segment) -> None:
 @compiled
 def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     """Our SYN is acknowledged: the connection can send."""
-    if t.rto.syn_at != 0 and not t.syn_retransmitted:
+    if t.rto.syn_at != 0 and not t.rto.syn_again:
         rto.on_rtt(t.rto, now - t.rto.syn_at, t.rto.syn_at, now)
-    rto.on_established(t.rto, t.syn_retransmitted == 1)
+    rto.on_established(t.rto, t.rto.syn_again == 1)
     stats.on_rto_over(t.stats, now)
     t.retransmits = 0
     t.syn_due = 0
@@ -348,7 +348,7 @@ def establish(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     if t.fast.pending == 0:
         begin(tcp, t, now)
     t.stats.delivered = 1                                       # the SYN
-    if t.syn_retransmitted:
+    if t.rto.syn_again:
         t.cc.cwnd = recovery.segment_size(t)                    # (RFC 5681 3.1) IW is one segment after a lost SYN
     t.ts.last_ack_sent = t.rcv_nxt
     t.keepalive.heard = now
@@ -388,7 +388,7 @@ def _take_early(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
         if index != 0:
             r = runs.get(tcp.runs, index)
             rate.on_sent(t.rate, r, True, now)
-            r.again = t.syn_retransmitted
+            r.again = t.rto.syn_again
         stats.set_busy(t.stats, True, now)
         t.snd_nxt = t.snd_max
     _take(tcp, t, seg, now)
@@ -400,7 +400,7 @@ def _take_early(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     t.clocks.user = usertimeout.deadline(t.user)
     if t.clocks.user != 0:
         arm(tcp, t, t.clocks.user)
-    if f.text != 0 or t.syn_retransmitted:                      # as Linux: sent again at once, no sign of congestion
+    if f.text != 0 or t.rto.syn_again:                      # as Linux: sent again at once, no sign of congestion
         recovery.resend(tcp, t)
     elif t.clocks.retransmit == 0:
         t.clocks.retransmit = now + rto.timeout(t.rto)

@@ -181,14 +181,14 @@ def _learn_fastopen(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> None:
     e = t.ep
     taken = f.text != 0 and seg.ack == t.snd_max
     fastopen_client.on_answer(tcp.fast, f, e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, t.snd_mss, seg.fo,
-                              seg.fo_len, seg.fo_exp, t.syn_retransmitted, 1 if taken else 0, now)
+                              seg.fo_len, seg.fo_exp, t.rto.syn_again, 1 if taken else 0, now)
     if taken:
         f.text_acked = 1
         tcp.fast.disabled = 0
         tcp.counters.fast_open_active += 1
     elif f.text != 0:
         f.failed = 1
-        f.failure = fastopen.Failure.REPEATED if t.syn_retransmitted else fastopen.Failure.NOT_ACKED
+        f.failure = fastopen.Failure.REPEATED if t.rto.syn_again else fastopen.Failure.NOT_ACKED
         tcp.counters.fast_open_active_fail += 1
 
 

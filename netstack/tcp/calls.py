@@ -210,7 +210,7 @@ def _forget_attempt(tcp: Tcp, t: Tcb) -> None:
         e.local_port = 0
     rto.init(t.rto)
     t.retransmits = 0
-    t.syn_retransmitted = 0
+    t.rto.syn_again = 0
     t.fin = 0
     t.fast.text = 0
     ring.set_head(t.snd, t.snd.tail)

@@ -146,7 +146,7 @@ def _send_syn(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
         t.snd_max = seq.add(t.iss, 1 + text)
         t.rto.syn_at = now
     elif t.retransmits or t.fast.text != 0:
-        t.syn_retransmitted = 1 if t.retransmits else t.syn_retransmitted
+        t.rto.syn_again = 1 if t.retransmits else t.rto.syn_again
         t.rto.syn_at = 0
         tcp.counters.retrans_segs += 1
     t.snd_nxt = t.snd_max

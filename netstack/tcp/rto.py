@@ -28,6 +28,7 @@ class Rto:
     syn_at: i64     # when our SYN was sent; 0: more than once, or not yet
     measured: u8    # 1 once a sample has been taken
     backoffs: u8    # consecutive expirations without progress
+    syn_again: u8   # our SYN was sent again
 
 
 @compiled

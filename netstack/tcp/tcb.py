@@ -185,7 +185,6 @@ class Tcb:
     lingering: u8           # close waits (SO_LINGER): nobody will read any more
     syn_retries: u8         # TCP_SYNCNT; 0: the stack's default
     retransmits: u8         # timeouts in a row without progress
-    syn_retransmitted: u8
     passive: u8             # began in LISTEN
     accepted: u8            # handed to the application (or opened by it)
     rst_due: u8             # a reset is to be sent
@@ -233,6 +232,7 @@ class Tcb:
     cc: Congestion
     recovery: Recovery
     prr: Prr
+    dsack: Dsack
     undo: Undo
     rack: Rack
     tlp: Tlp
@@ -245,10 +245,9 @@ class Tcb:
     space: Space            # sizes of the buffers
     quick: QuickAck
     drs: Drs
-    defer: Defer            # TCP_DEFER_ACCEPT
     fast: FastOpen
-    dsack: Dsack
     ecn: Ecn
+    defer: Defer            # TCP_DEFER_ACCEPT
 
 
 @record

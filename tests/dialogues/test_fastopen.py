@@ -131,7 +131,7 @@ def test_syn_is_sent_again_without_text_or_cookie(client):
     client.expect(SYN, fo=None, after=1)
     answer(client, ack=1)
     client.expect(ACK, seq=1, data=b"question")
-    assert client.tcb(sock).syn_retransmitted
+    assert client.tcb(sock).rto.syn_again
     assert count(client, "active_fail") == 1
 
 
