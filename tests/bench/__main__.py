@@ -6,10 +6,12 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,14 +20,16 @@ from rich.table import Table
 
 from netstack.lab.namespace import command as in_namespace
 
-from . import paths, scale
-from .measure import MEASUREMENTS, Figures, MeasurementError, Target
+from . import load, others, paths, scale, short
+from .measure import HEADLINES, MEASUREMENTS, Figures, MeasurementError, Target
 from .peers import NETSTACK, allow_descriptors, linux_on_veth, machine, prepare_namespace, stack_on_tap
 
 INSIDE = "NETSTACK_BENCH_INSIDE"
 PATHS = "paths"
 SCALE = "scale"
+LINUX = "Linux, veth"           # what ratios are to
 Results = dict[str, dict[str, Any]]
+Peers = list[tuple[str, Callable[[], AbstractContextManager[Target]]]]
 
 COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "tcp in": ("into stack\nGbit/s (CPU s/GB)", lambda f: f"{f['gbit_s']:.2f} ({f['cpu_s_per_gb']:.2f})"),
@@ -58,36 +62,41 @@ COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
 @click.option("--no-netstack", is_flag=True, help="Without this stack.")
 @click.option("--also", multiple=True, metavar="NAME=COMMAND",
               help="Another stack; {tap}, {address} and {gateway} in the command are filled in.")
+@click.option("--lwip/--no-lwip", default=True, show_default=True, help="lwIP, where liblwip-dev is installed.")
+@click.option("--pytcp", is_flag=True, help="PyTCP, installed from the package index into an environment of its own.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write every figure there.")
+@click.option("--check", "check_path", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+              help="Only this: a short form, which fails if a ratio to Linux is far below the one in FILE.")
+@click.option("--store", "store_path", type=click.Path(dir_okay=False), metavar="FILE",
+              help="Only this: measure these ratios, and write FILE.")
 def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_numbers: tuple[int, ...],
          path_seconds: float, path_repeat: int, congestion: tuple[str, ...], no_linux: bool, no_netstack: bool,
-         also: tuple[str, ...], json_path: str | None) -> None:
+         also: tuple[str, ...], lwip: bool, pytcp: bool, json_path: str | None, check_path: str | None,
+         store_path: str | None) -> None:
     """Measure this stack against the Linux kernel, and Linux against itself in the same run."""
     if INSIDE not in os.environ:
+        if pytcp:
+            others.install_pytcp()              # there is no way out from inside
         sys.exit(subprocess.call(in_namespace([sys.executable, "-m", "tests.bench", *sys.argv[1:]]),
                                  env={**os.environ, INSIDE: "1"}))
     if quick:
         seconds, repeat, path_seconds, path_repeat = min(seconds, 1.0), 1, min(path_seconds, 4.0), 1
     allow_descriptors()
     prepare_namespace()
+    load.prepare()
+    if check_path is not None or store_path is not None:
+        sys.exit(short.check(check_path) if check_path is not None else short.store(str(store_path)))
     chosen = {name: f for name, f in MEASUREMENTS.items() if not only or name in only}
-    peers: list[tuple[str, Callable[[], AbstractContextManager[Target]]]] = []
-    if not no_netstack:
-        peers.append(("netstack, TAP", partial(stack_on_tap, "netstack", NETSTACK)))
-        peers.append(("netstack, TAP, no offload", partial(stack_on_tap, "netstack", f"{NETSTACK} --no-offload")))
-    for pair in also:
-        name, _, command = pair.partition("=")
-        peers.append((name, partial(stack_on_tap, name, command)))
-    if not no_linux:
-        peers.append(("Linux, veth", partial(linux_on_veth, "linux", True)))
-        peers.append(("Linux, veth, no offload", partial(linux_on_veth, "linux", False)))
     console = Console(stderr=True)
     results: Results = {}
     if chosen:
-        results = {name: _measure(name, peer, chosen, seconds, repeat, console) for name, peer in peers}
+        with tempfile.TemporaryDirectory(prefix="netstack-bench-") as directory:
+            peers = _peers(not no_netstack, not no_linux, lwip, pytcp, also, Path(directory), console)
+            results = {name: _measure(name, peer, chosen, seconds, repeat, console) for name, peer in peers}
+        _compare(results)
         _print(results, chosen)
     over: Results = {}
-    load = os.getloadavg()[0]
+    busy = os.getloadavg()[0]
     if not only or PATHS in only:
         over = _paths(path_numbers, paths.pairings(congestion, not no_linux, not no_netstack), path_seconds,
                       path_repeat, console)
@@ -99,9 +108,32 @@ def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_n
         with open(json_path, "w") as file:
             json.dump({"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                        "seconds": seconds, "repeat": repeat, "results": results,
-                       PATHS: {"seconds": path_seconds, "load before": load, "results": over},
+                       PATHS: {"seconds": path_seconds, "load before": busy, "results": over},
                        SCALE: crowds}, file, indent=1)
             file.write("\n")
+
+
+def _peers(netstack: bool, linux: bool, lwip: bool, pytcp: bool, also: tuple[str, ...], directory: Path,
+           console: Console) -> Peers:
+    """Who is measured, in the order of the table."""
+    peers: Peers = []
+    if netstack:
+        peers.append(("netstack, TAP", partial(stack_on_tap, "netstack", NETSTACK)))
+        peers.append(("netstack, TAP, no offload", partial(stack_on_tap, "netstack", f"{NETSTACK} --no-offload")))
+    for wanted, name, command in ((lwip, "lwIP, TAP", partial(others.lwip, directory)),
+                                  (pytcp, "PyTCP, TAP", others.pytcp)):
+        try:
+            if wanted:
+                peers.append((name, partial(stack_on_tap, name, command())))
+        except others.NotThereError as error:
+            console.print(f"{name}: left out: {error}", style="yellow", highlight=False)
+    for pair in also:
+        name, _, text = pair.partition("=")
+        peers.append((name, partial(stack_on_tap, name, text)))
+    if linux:
+        peers.append((LINUX, partial(linux_on_veth, "linux", True)))
+        peers.append(("Linux, veth, no offload", partial(linux_on_veth, "linux", False)))
+    return peers
 
 
 def _paths(numbers: tuple[int, ...], pairings: list[paths.Pairing], seconds: float, repeat: int,
@@ -139,8 +171,19 @@ def _measure(name: str, peer: Callable[[], AbstractContextManager[Target]],
     return results
 
 
+def _compare(results: Results) -> None:
+    """Beside each result its ratio to Linux over veth, with offloads, in the same run."""
+    for what, key in HEADLINES.items():
+        linux = results.get(LINUX, {}).get(what, {}).get("median", {}).get(key)
+        for measured in results.values():
+            figure = measured.get(what, {}).get("median", {}).get(key)
+            if figure is not None and linux:
+                measured[what]["ratio"] = figure / linux
+
+
 def _print(results: Results, chosen: dict[str, Any]) -> None:
-    table = Table(title="median of the runs; the Linux kernel is the other side", show_lines=True)
+    table = Table(title="median of the runs; the Linux kernel is the other side", show_lines=True,
+                  caption=f"%: of {LINUX}, in this run")
     table.add_column("measurement")
     for name in results:
         table.add_column(name, justify="right")
@@ -153,7 +196,10 @@ def _print(results: Results, chosen: dict[str, Any]) -> None:
 def _cell(result: dict[str, Any] | None, show: Callable[[Figures], str]) -> str:
     if result is None:
         return "-"
-    return f"failed: {result['failed']}" if "failed" in result else show(result["median"])
+    if "failed" in result:
+        return f"failed: {result['failed']}"
+    ratio = f"\n{100 * result['ratio']:.0f} %" if "ratio" in result else ""
+    return show(result["median"]) + ratio
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from . import load
+from . import load, verify
+from .verify import MeasurementError
 
 ECHO, DISCARD, CHARGEN = 7, 9, 19
 REQUEST = 64                    # bytes of a request
@@ -29,10 +30,6 @@ TICK = os.sysconf("SC_CLK_TCK")
 LATENCIES = 4_000_000
 
 Figures = dict[str, float]
-
-
-class MeasurementError(Exception):
-    """It could not be measured; says why."""
 
 
 @dataclass
@@ -85,30 +82,42 @@ def _until(seconds: float) -> int:
 
 
 def _good(result: int) -> int:
+    if result == load.WRONG:
+        raise MeasurementError("an answer is not what was sent")
     if result < 0:
         raise MeasurementError("the connection broke")
     return result
 
 
-def _transfer(target: Target, port: int, loop: Callable[..., int], size: int, seconds: float) -> Figures:
+def _words(*rows: int) -> Any:
+    """Room for a request, or for so many."""
+    return np.zeros((*rows, REQUEST // 8), np.int64)
+
+
+def _transfer(target: Target, port: int, loop: Callable[..., int], size: int, seconds: float,
+              check: Callable[[socket.socket, int], int]) -> Figures:
+    """`check` is given the connection and how much has gone over it; what comes after is not timed."""
     buffer = np.zeros(size, np.uint8)
     with _connect(target, port) as sock:
-        _good(loop(sock.fileno(), buffer, _until(WARM_UP)))
+        before = _good(loop(sock.fileno(), buffer, _until(min(WARM_UP, seconds / 2))))
         cpu, started = target.cpu(), time.monotonic()
         total = _good(loop(sock.fileno(), buffer, _until(seconds)))
         elapsed = time.monotonic() - started
         cpu = target.cpu() - cpu
-    return {"gbit_s": total * 8 / elapsed / 1e9, "cpu_s_per_gb": cpu / (total / 1e9)}
+        checked = check(sock, before + total)
+    return {"gbit_s": total * 8 / elapsed / 1e9, "cpu_s_per_gb": cpu / (total / 1e9), "checked_mb": checked / 1e6}
 
 
 def tcp_in(target: Target, seconds: float) -> Figures:
-    """Into discard, one connection."""
-    return _transfer(target, DISCARD, load.push, PUSH, seconds)
+    """Into discard, one connection.  Then large blocks into echo, which come back and are compared."""
+    return _transfer(target, DISCARD, load.push, PUSH, seconds, lambda sock, _: (
+        verify.taken(sock) or verify.echoed(_connect(target, ECHO), seconds)))
 
 
 def tcp_out(target: Target, seconds: float) -> Figures:
-    """Out of chargen, one connection."""
-    return _transfer(target, CHARGEN, load.pull, PULL, seconds)
+    """Out of chargen, one connection.  What follows must be the right place of its endless text."""
+    return _transfer(target, CHARGEN, load.pull, PULL, seconds, lambda sock, total: (
+        verify.generated(sock, total, seconds)))
 
 
 @contextlib.contextmanager
@@ -132,11 +141,11 @@ def _rates(count: int, seconds: float, latency: Any) -> Figures:
 
 
 def _request_response(target: Target, seconds: float) -> Figures:
-    buffer, latency = np.zeros(REQUEST, np.uint8), np.zeros(LATENCIES, np.int64)
+    words, latency = _words(), np.zeros(LATENCIES, np.int64)
     with _connect(target, ECHO) as sock:
-        _good(load.request_response(sock.fileno(), buffer, REQUEST, _until(0.2), latency))
+        _good(load.request_response(sock.fileno(), words, _until(0.2), latency))
         started = time.monotonic()
-        count = _good(load.request_response(sock.fileno(), buffer, REQUEST, _until(seconds), latency))
+        count = _good(load.request_response(sock.fileno(), words, _until(seconds), latency))
         return _rates(count, time.monotonic() - started, latency)
 
 
@@ -163,7 +172,7 @@ def _connections(target: Target, seconds: float, at_a_time: int) -> Figures:
     results: list[tuple[int, int]] = []
 
     def work() -> None:
-        results.append(load.connections(socket.AF_INET, address, timeout, np.zeros(REQUEST, np.uint8), REQUEST, until))
+        results.append(load.connections(socket.AF_INET, address, timeout, _words(), until))
 
     started, until = time.monotonic(), _until(seconds)
     threads = [threading.Thread(target=work) for _ in range(at_a_time)]
@@ -189,12 +198,12 @@ def connections_16(target: Target, seconds: float) -> Figures:
 
 def udp_echo(target: Target, seconds: float) -> Figures:
     """64-byte datagrams, 64 of them under way."""
-    buffer = np.zeros(2048, np.uint8)
+    words = _words()
     with _connect(target, ECHO, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 100_000))
-        _good(load.datagrams(sock.fileno(), buffer, REQUEST, OUTSTANDING, _until(0.2))[0])
+        _good(load.datagrams(sock.fileno(), words, OUTSTANDING, _until(0.2))[0])
         started = time.monotonic()
-        count, lost = load.datagrams(sock.fileno(), buffer, REQUEST, OUTSTANDING, _until(seconds))
+        count, lost = load.datagrams(sock.fileno(), words, OUTSTANDING, _until(seconds))
         return {"per_s": _good(count) / (time.monotonic() - started), "lost": float(lost)}
 
 
@@ -223,8 +232,7 @@ def together(target: Target, seconds: float, count: int = TOGETHER) -> Figures:
             index[sock.fileno()] = i
         served, latency = np.zeros(count, np.int64), np.zeros(LATENCIES, np.int64)
         started = time.monotonic()
-        answers = _good(load.many(epoll.fileno(), fds, index, np.zeros(REQUEST, np.uint8), REQUEST, _until(seconds),
-                                  latency, served))
+        answers = _good(load.many(epoll.fileno(), fds, index, _words(count), _until(seconds), latency, served))
         figures = _rates(answers, time.monotonic() - started, latency)
         return {"per_s": figures["per_s"], "p99_ms": figures["p99_us"] / 1000, "served": float((served > 0).sum()),
                 "least": float(served.min())}
@@ -251,4 +259,8 @@ MEASUREMENTS: dict[str, Callable[[Target, float], Figures]] = {
     "tcp in": tcp_in, "tcp out": tcp_out, "rr 1 cpu": rr_one_cpu, "rr 2 cpus": rr_two_cpus,
     "conn/s 1": connections_1, "conn/s 16": connections_16, "udp echo": udp_echo,
     "1000 together": together, "5000 open": open_at_once,
+}
+HEADLINES = {                   # the figure of each that tells who is faster
+    "tcp in": "gbit_s", "tcp out": "gbit_s", "rr 1 cpu": "per_s", "rr 2 cpus": "per_s", "conn/s 1": "per_s",
+    "conn/s 16": "per_s", "udp echo": "per_s", "1000 together": "per_s",
 }
