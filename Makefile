@@ -9,7 +9,7 @@ DEV    := $(VENV)/.installed-dev
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo warm test test-compiled test-interpreted test-checked bench lint docs clean
+.PHONY: help venv demo warm test test-compiled test-interpreted test-checked bench bench-check lint docs clean
 
 help:                   ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -49,6 +49,9 @@ test-checked: $(DEV)    ## the parsers, compiled with every index checked
 
 bench: $(DEV)           ## the table of speeds, and Linux over a veth pair beside it (ARGS=--quick: a short look)
 	$(BIN)/python -m tests.bench --json bench.json $(ARGS)
+
+bench-check: $(DEV)     ## half a minute: ratios to Linux, against those of tests/bench/stored.json
+	$(BIN)/python -m tests.bench --check tests/bench/stored.json
 
 lint: $(DEV)            ## ruff and mypy --strict
 	$(BIN)/ruff check .

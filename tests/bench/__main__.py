@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -81,6 +82,7 @@ def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_n
                                  env={**os.environ, INSIDE: "1"}))
     if quick:
         seconds, repeat, path_seconds, path_repeat = min(seconds, 1.0), 1, min(path_seconds, 4.0), 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # the servers end with us
     allow_descriptors()
     prepare_namespace()
     load.prepare()

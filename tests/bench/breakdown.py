@@ -149,6 +149,7 @@ def main(only: tuple[str, ...], seconds: float, no_offload: bool, no_perf: bool,
     if INSIDE not in os.environ:
         sys.exit(subprocess.call(in_namespace([sys.executable, "-m", "tests.bench.breakdown", *sys.argv[1:]]),
                                  env={**os.environ, INSIDE: "1"}))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # the servers end with us
     allow_descriptors()
     prepare_namespace()
     load.prepare()
