@@ -168,15 +168,19 @@ def main(only: tuple[str, ...], seconds: float, no_offload: bool, no_perf: bool,
                                                "ns": results}, indent=1) + "\n")
 
 
+def in_order(parts: set[str]) -> list[str]:
+    """As in the tables above."""
+    order = [part for part, *_ in (*USER, (USER_REST,), *KERNEL, (KERNEL_REST,))]
+    return sorted(parts, key=lambda p: order.index(p) if p in order else len(order))
+
+
 def show(results: dict[str, dict[str, float]]) -> None:
     """Print the table: a line for each part, its nanoseconds and its share."""
     table = Table(title="CPU of the stack's process, ns (and %)")
     table.add_column("part")
     for what in results:
         table.add_column(f"{what}\nper {LOADS[what][0]}", justify="right")
-    order = [part for part, *_ in (*USER, (USER_REST,), *KERNEL, (KERNEL_REST,))]
-    known = {part for parts in results.values() for part in parts}
-    for part in sorted(known, key=lambda p: order.index(p) if p in order else len(order)):
+    for part in in_order({part for parts in results.values() for part in parts}):
         table.add_row(part, *(f"{parts.get(part, 0):,.0f} ({100 * parts.get(part, 0) / sum(parts.values()):.0f})"
                               for parts in results.values()))
     table.add_section()
