@@ -5,7 +5,10 @@ has the engine fill it, `send` passes the address of what it was given.
 """
 from __future__ import annotations
 
+import mmap
+import os
 import socket as real
+import stat
 import struct
 from errno import EAGAIN, EINPROGRESS, EOPNOTSUPP
 from operator import index as to_int
@@ -14,6 +17,7 @@ from typing import Any
 from . import entry, names
 from .buffers import BYTES, locate, locate_writable, new_bytes
 from .endpoint import POLLIN, POLLOUT, POLLRDHUP, Kind
+from .inplace import RecvView, SendView
 from .messages import Messages
 from .sockbase import MSG_DONTWAIT, NEVER, Base, c_int
 
@@ -28,6 +32,7 @@ SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
 DATAGRAM = 65536            # more than any datagram
 PIECE = 1 << 18             # bytes that `sendfile` reads at a time
+VIEW = 1 << 30              # bytes: more than any ring has
 
 _eight = struct.Struct("8q").unpack
 _int = struct.Struct("i")
@@ -164,11 +169,52 @@ class Transfer(Base):
         return self.send(data, flags) if address is None else self.sendto(data, flags, address)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send a file opened in binary mode, to its end or `count` bytes: how many were sent."""
-        return self._sendfile_use_send(file, offset, count)
+        """Send a file opened in binary mode from `offset` on, to its end or `count` bytes: how many were sent.
 
-    def _sendfile_use_send(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """os.sendfile would write to the descriptor, which carries nothing."""
+        See `socket.sendfile` of the standard library.  A regular file is read right into the send buffer, a mapping
+        (mmap.mmap) is copied there once; anything else that has `read` goes through a bytes object.
+        """
+        self._check_sendfile(file, count)
+        if isinstance(file, mmap.mmap):
+            return self._sendfile_mapped(file, offset, count)
+        try:
+            fd = file.fileno()
+            status = os.fstat(fd)
+        except (AttributeError, OSError):               # io.UnsupportedOperation is one, too
+            return self._sendfile_use_send(file, offset, count)
+        if not stat.S_ISREG(status.st_mode):
+            return self._sendfile_use_send(file, offset, count)
+        at = offset
+        try:
+            while count is None or at - offset < count:
+                rest = os.fstat(fd).st_size - at        # each time: it may be growing, or cut off
+                if rest <= 0:
+                    break
+                if count is not None:
+                    rest = min(rest, offset + count - at)
+                room = self.send_view(min(rest, PIECE))
+                with room as view:
+                    n = os.preadv(fd, [view], at)
+                    room.commit(n)
+                at += n
+        finally:
+            if at > offset and hasattr(file, "seek"):
+                file.seek(at)
+        return at - offset
+
+    def _sendfile_mapped(self, file: mmap.mmap, offset: int, count: int | None) -> int:
+        """A mapped file: what `read` would give, without it."""
+        if offset:
+            file.seek(offset)
+        start = file.tell()
+        data = memoryview(file)[start:][:count]
+        for at in range(0, len(data), PIECE):
+            piece = data[at:at + PIECE]
+            self.sendall(piece)
+            file.seek(start + at + len(piece))
+        return len(data)
+
+    def _check_sendfile(self, file: Any, count: int | None) -> None:
         if "b" not in getattr(file, "mode", "b"):
             raise ValueError("file should be opened in binary mode")
         if self._kind is not _TCP:
@@ -178,6 +224,10 @@ class Transfer(Base):
             raise wrong(f"count must be a positive integer (got {count!r})")
         if self._patience == 0:
             raise ValueError("non-blocking sockets are not supported")
+
+    def _sendfile_use_send(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """os.sendfile would write to the descriptor, which carries nothing."""
+        self._check_sendfile(file, count)
         if offset:
             file.seek(offset)
         total = 0
@@ -222,9 +272,9 @@ class Transfer(Base):
             deadline = self._await(got, POLLIN, deadline, flags)
 
     def _recv_special(self, bufsize: int, flags: int) -> bytes:
-        buffer = bytearray(bufsize)
-        got = self.recv_into(buffer, bufsize, flags)
-        return bytes(buffer[:got])
+        data = bytes(bufsize) if flags & MSG_TRUNC else new_bytes(bufsize)      # MSG_TRUNC: nothing is put there
+        got = self._recv_at(id(data) + BYTES, bufsize, flags)
+        return data if got == bufsize else data[:got]
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """As `recv`, into a writable buffer: how many bytes."""
@@ -235,6 +285,9 @@ class Transfer(Base):
             return 0
         if flags.__class__ is not int:
             flags = c_int(flags)
+        return self._recv_at(address, room, flags)
+
+    def _recv_at(self, address: int, room: int, flags: int) -> int:
         deadline = 0
         if flags & MSG_WAITALL and self._kind is _TCP and not flags & MSG_PEEK:
             return self._recv_all(address, room, flags & ~MSG_WAITALL)
@@ -379,6 +432,40 @@ class Transfer(Base):
         if rest <= 0:
             return 1 if entry.poll(self._world, self._handle) & POLLRDHUP else 0
         return int(rest)
+
+    # In place
+
+    def recv_view(self, nbytes: int | None = None, /) -> RecvView:
+        """A context manager: a read-only memoryview of text that waits to be read, where it stands; nothing is copied.
+
+        `with sock.recv_view() as view` waits as `recv` does, and raises what that raises.  The view has a byte at least
+        and `nbytes` at most; it may be shorter than what is there, since it ends where the buffer does.  At the end of
+        the stream it is empty.  When the block ends all of it has been read, or as many bytes as `consume` of the
+        context manager was told; after an exception only those.  Then the view is released, and parts that were cut
+        off it must have been (BufferError, which counts as an exception).  Other reads meanwhile are OSError EBUSY, but
+        for MSG_PEEK and MSG_OOB.  Streams only: EOPNOTSUPP.
+        """
+        if nbytes is None:
+            return RecvView(self, VIEW)
+        nbytes = to_int(nbytes)
+        if nbytes < 0:
+            raise ValueError("negative size in recv_view")
+        return RecvView(self, min(nbytes, VIEW))
+
+    def send_view(self, nbytes: int, flags: int = 0, /) -> SendView:
+        """A context manager: a writable memoryview of the send buffer, for text to be sent; nothing is copied.
+
+        `with sock.send_view(n) as view` waits for room as `send` does, and raises what that raises.  The view has a byte
+        at least and `nbytes` at most; its contents are arbitrary.  When the block ends all of it is sent, or as many
+        bytes as `commit` of the context manager was told; after an exception none.  Then the view is released, and
+        parts that were cut off it must have been (BufferError, which counts as an exception).  Other sends meanwhile
+        are OSError EBUSY.  The end of the block raises what `send` would if the connection is over by then.  Streams
+        only: EOPNOTSUPP.
+        """
+        nbytes = to_int(nbytes)
+        if nbytes < 1:
+            raise ValueError("send_view needs room for a byte at least")
+        return SendView(self, min(nbytes, VIEW), c_int(flags))
 
     # How much, and where
 

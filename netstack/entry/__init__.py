@@ -23,6 +23,7 @@ from .data import (
     send_many,
     sendto,
 )
+from .inplace import begin_read, begin_write, end_read, end_write
 from .life import accept, bind, close, connect, listen, open, shutdown
 from .many import select, wakeup, watch_for
 from .stack import background, has_frames, lock, next_deadline, run, stop, turn, unlock
@@ -47,7 +48,7 @@ ENTRIES = (
     open, bind, listen, connect, accept, send, send_all, open_with, recv, available, ioctl, sendto, recvfrom,
     recv_many, send_many, watch_for, select, wakeup, poll, wait, shutdown, close, get_option, set_option, tcp_info,
     bbr_info, local, peer, accepted_from, state, attach_fd, turn, next_deadline, run, has_frames, background, stop,
-    lock, unlock,
+    lock, unlock, begin_read, end_read, begin_write, end_write,
 )
 """Every entry point: what `netstack warm` compiles."""
 
@@ -65,9 +66,13 @@ __all__ = [
     "available",
     "background",
     "bbr_info",
+    "begin_read",
+    "begin_write",
     "bind",
     "close",
     "connect",
+    "end_read",
+    "end_write",
     "fastopen_key",
     "get_option",
     "has_frames",

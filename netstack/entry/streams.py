@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 from .. import drive, engine
-from ..endpoint import URGENT, Endpoint, on_nothing_read
-from ..errors import EAGAIN, EINPROGRESS, EOPNOTSUPP
-from ..machine import addressof, compiled, offsetof, ring
+from ..endpoint import URGENT, Endpoint, enter_call, on_nothing_read
+from ..errors import EAGAIN, EBUSY, EINPROGRESS, EOPNOTSUPP
+from ..machine import addressof, compiled, offsetof, ring, store64
 from ..machine import lock as mutex
-from ..tcp import calls, memory, receive
+from ..tcp import calls, inplace, memory, receive
 from ..tcp.tcb import Tcb, has_rare, notify, own_rare
 from ..world import World
 
@@ -26,19 +26,67 @@ def send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
     if t.fast.deferred:
         return -EINPROGRESS                             # `open_with` is to be called
     mutex.lock(addressof(t) + SND_LOCK)
+    result = -EBUSY
+    if t.snd_lent == 0:
+        _prepare(w, t, n, flags)
+        result = calls.send(w.tcp, t, address, n, flags)
+    mutex.unlock(addressof(t) + SND_LOCK)
+    _after_send(w, ep, t, result)
+    return result
+
+
+@compiled
+def _after_send(w: World, ep: Endpoint, t: Tcb, result: int) -> None:
+    if result > 0:
+        drive.kick(w, ep.index, ep)
+    if ep.fd_engine >= 0 and (result < 0 or not calls.is_writable(w.tcp, t)):
+        show(w, ep, t)
+
+
+@compiled
+def begin_write(w: World, ep: Endpoint, t: Tcb, n: int, flags: int, out: int) -> int:
+    """Lend room in the send ring, up to n bytes: how many, at `out` their address; or -errno."""
+    if flags & ~SEND_FLAGS:
+        return -EOPNOTSUPP
+    if t.fast.deferred:
+        return -EINPROGRESS
+    mutex.lock(addressof(t) + SND_LOCK)
+    result = -EBUSY
+    if t.snd_lent == 0:
+        _prepare(w, t, n, flags)
+        result = inplace.begin_write(w.tcp, t, n)
+        if result > 0:
+            store64(out, ring.address(t.snd, t.snd.tail))
+            enter_call(ep)
+    mutex.unlock(addressof(t) + SND_LOCK)
+    if result <= 0:
+        _after_send(w, ep, t, result)
+    return result
+
+
+@compiled
+def end_write(w: World, ep: Endpoint, t: Tcb, n: int, flags: int) -> int:
+    """Of the room that was lent n bytes are to be sent: n, or -errno."""
+    mutex.lock(addressof(t) + SND_LOCK)
+    result = inplace.end_write(w.tcp, t, n, flags)
+    mutex.unlock(addressof(t) + SND_LOCK)
+    if not calls.can_send(t):
+        drive.lock(w)
+        inplace.forget_place(w.tcp, t)
+        drive.unlock(w)
+    _after_send(w, ep, t, result)
+    return result
+
+
+@compiled
+def _prepare(w: World, t: Tcb, n: int, flags: int) -> None:
+    """Have what is needed to send n bytes.  The caller has the sending side."""
     if ring.room(t.snd) < n or t.snd.data == 0:
         _make_room(w, t, n)
     if flags & MSG_EOR and not has_rare(w.tcp, t):
         drive.lock(w)
         own_rare(w.tcp, t)
         drive.unlock(w)
-    result = calls.send(w.tcp, t, address, n, flags)
-    mutex.unlock(addressof(t) + SND_LOCK)
-    if result > 0:
-        drive.kick(w, ep.index, ep)
-    if ep.fd_engine >= 0 and (result < 0 or not calls.is_writable(w.tcp, t)):
-        show(w, ep, t)
-    return result
 
 
 @compiled
@@ -78,20 +126,35 @@ def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
     if flags & ~RECV_FLAGS:
         return -EOPNOTSUPP
     mutex.lock(addressof(t) + RCV_LOCK)
+    if t.rcv_lent and not flags & (MSG_PEEK | MSG_OOB):
+        mutex.unlock(addressof(t) + RCV_LOCK)
+        return -EBUSY
     result = calls.recv(t, address, n, flags, False)
     if result == calls.NEEDS_WORLD:
         drive.lock(w)                                   # after the reading side's lock, never before it
         result = calls.recv(t, address, n, flags, True)
         drive.unlock(w)
-    larger = result > 0 and not flags & (MSG_PEEK | MSG_OOB) and receive.on_read(w.tcp, t, w.tcp.now)
-    if larger:
+    if result > 0 and not flags & (MSG_PEEK | MSG_OOB):
+        _fit(w, t)
+    mutex.unlock(addressof(t) + RCV_LOCK)
+    _after_recv(w, ep, t, result, flags)
+    return result
+
+
+@compiled
+def _fit(w: World, t: Tcb) -> None:
+    """Text has been read: the receive ring may have to grow, or go.  The caller has the reading side."""
+    if receive.on_read(w.tcp, t, w.tcp.now):
         drive.lock(w)
         receive.make_room(w.tcp, t)
         drive.unlock(w)
-    if result > 0 and t.rcv.data != 0 and ring.used(t.rcv) == 0 and memory.is_shared(w.tcp.memory) and _own(w):
+    if t.rcv.data != 0 and ring.used(t.rcv) == 0 and memory.is_shared(w.tcp.memory) and _own(w):
         receive.relieve(w.tcp, t)
         drive.unlock(w)
-    mutex.unlock(addressof(t) + RCV_LOCK)
+
+
+@compiled
+def _after_recv(w: World, ep: Endpoint, t: Tcb, result: int, flags: int) -> None:
     if result > 0 and not flags & MSG_PEEK and calls.after_recv(w.tcp, t):
         drive.kick(w, ep.index, ep)
     if ep.fd_engine >= 0 and not flags & MSG_PEEK:
@@ -101,4 +164,40 @@ def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
             show(w, ep, t)
         elif result != -EAGAIN and ring.used(t.rcv) == 0:
             show(w, ep, t)
+
+
+@compiled
+def begin_read(w: World, ep: Endpoint, t: Tcb, n: int, out: int) -> int:
+    """Lend the text at the head of the receive ring, up to n bytes: how many, at `out` their address; 0 at the end, or
+    -errno."""
+    mutex.lock(addressof(t) + RCV_LOCK)
+    result = -EBUSY
+    if t.rcv_lent == 0:
+        result = inplace.begin_read(t, n, False)
+        if result == calls.NEEDS_WORLD:
+            drive.lock(w)                               # after the reading side's lock, never before it
+            result = inplace.begin_read(t, n, True)
+            drive.unlock(w)
+        if result > 0:
+            store64(out, ring.address(t.rcv, t.rcv.head))
+            enter_call(ep)
+    mutex.unlock(addressof(t) + RCV_LOCK)
+    if result <= 0:
+        _after_recv(w, ep, t, result, 0)
     return result
+
+
+@compiled
+def end_read(w: World, ep: Endpoint, t: Tcb, n: int) -> int:
+    """Of the text that was lent n bytes are consumed: n."""
+    mutex.lock(addressof(t) + RCV_LOCK)
+    if inplace.end_read(t, n, False) == calls.NEEDS_WORLD:
+        drive.lock(w)
+        inplace.end_read(t, n, True)
+        drive.unlock(w)
+    if n > 0:
+        _fit(w, t)
+    mutex.unlock(addressof(t) + RCV_LOCK)
+    if n > 0:
+        _after_recv(w, ep, t, n, 0)
+    return n

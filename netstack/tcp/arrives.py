@@ -550,7 +550,7 @@ def time_wait(tcp: Tcp, t: Tcb, now: int) -> None:
     c.keepalive = 0
     c.user = 0
     enter(tcp, t, State.TIME_WAIT)
-    receive.give_back(tcp, t.snd)
+    receive.give_back_sent(tcp, t)
     if t.ep.closed and not in_use(t.ep):
         receive.give_back(tcp, t.rcv)                   # nobody can read it any more
     if _one_more_wait(tcp, t):

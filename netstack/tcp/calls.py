@@ -286,31 +286,52 @@ def send(tcp: Tcp, t: Tcb, address: int, n: int, flags: int) -> int:
     tail of the send ring.  The ring's memory must be there; if it is smaller than the buffer may be, that
     is the limit (see `entry.send`).
     """
+    count = room_for(tcp, t, n)
+    if count > 0:
+        ring.rewind(t.snd)
+        ring.place(t.snd, t.snd.tail, address, count)
+        queue(tcp, t, count, n, flags)
+    return count
+
+
+@compiled
+def may_send(t: Tcb) -> int:
+    """0, or what SEND says instead."""
     if t.ep.error != 0:
         return -_take_error(t)
     if not can_send(t):
         if t.state in (State.SYN_SENT, State.SYN_RECEIVED) and t.fin == 0:
             return -EAGAIN
         return -EPIPE                                       # as Linux, also when it never was connected
+    return 0
+
+
+@compiled
+def room_for(tcp: Tcp, t: Tcb, n: int) -> int:
+    """How many of n bytes can be queued now, or what SEND says instead."""
+    refused = may_send(t)
+    if refused < 0:
+        return refused
     if t.snd.data == 0:
         return -ENOBUFS
     count = min(n, room_to_send(tcp, t))
     if count <= 0:
         return -EAGAIN if n > 0 else 0
     count = min(count, ring.room(t.snd))
-    if count <= 0:
-        return -EAGAIN
+    return count if count > 0 else -EAGAIN
+
+
+@compiled
+def queue(tcp: Tcp, t: Tcb, count: int, n: int, flags: int) -> None:
+    """`count` of the application's n bytes stand behind the tail of the send ring: they are to be sent."""
     t.more = 1 if flags & MSG_MORE else 0
     t.push = 0                                              # it was for what was written before
-    tail = t.snd.tail
-    ring.rewind(t.snd)
-    ring.place(t.snd, tail, address, count)
+    end = t.snd.tail + count
     if flags & MSG_OOB:
-        t.snd_up = seq.add(t.snd_una, tail + count - ring.head(t.snd))
+        t.snd_up = seq.add(t.snd_una, end - ring.head(t.snd))
     if flags & MSG_EOR and count == n and has_rare(tcp, t):
-        eor.put(rare(t).ends, tail + count)
-    ring.set_tail(t.snd, tail + count)
-    return count
+        eor.put(rare(t).ends, end)
+    ring.set_tail(t.snd, end)
 
 
 @compiled

@@ -9,7 +9,7 @@ out-of-order data is copied once, like all other.  When it is acknowledged is in
 from __future__ import annotations
 
 from ..errors import Drop
-from ..machine import MS, addressof, arena, at, compiled, offsetof, put16, put32, ring
+from ..machine import MS, addressof, arena, at, compiled, fence_seq, offsetof, put16, put32, ring
 from ..machine import lock as mutex
 from ..machine.arena import Arena
 from . import drs, dsack, foresee, quickack, ranges, rto, seq, space, timestamps, window
@@ -71,6 +71,14 @@ def give_back(tcp: Tcp, r: ring.Ring) -> None:
 
 
 @compiled
+def give_back_sent(tcp: Tcp, t: Tcb) -> None:
+    """Nothing more is to be sent: the send ring goes, unless it is lent (`inplace.forget_place`)."""
+    fence_seq()
+    if t.snd_lent == 0:
+        give_back(tcp, t.snd)
+
+
+@compiled
 def relieve(tcp: Tcp, t: Tcb) -> None:
     """The receive ring goes back if it is empty and others want it.  The caller owns the world and the reading side."""
     if mem.is_shared(tcp.memory) and ring.used(t.rcv) == 0 and t.held == 0:
@@ -83,7 +91,7 @@ def relieve_sender(tcp: Tcp, t: Tcb) -> None:
     if t.snd.data == 0 or ring.used(t.snd) != 0 or not mem.is_shared(tcp.memory):
         return
     if mutex.try_lock(addressof(t) + SND_LOCK):
-        if ring.used(t.snd) == 0:
+        if ring.used(t.snd) == 0 and t.snd_lent == 0:
             give_back(tcp, t.snd)
         mutex.unlock(addressof(t) + SND_LOCK)
 
