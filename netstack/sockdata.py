@@ -456,7 +456,7 @@ class Transfer(Base):
         """A context manager: a writable memoryview of the send buffer, for text to be sent; nothing is copied.
 
         `with sock.send_view(n) as view` waits for room as `send` does, and raises what that raises.  The view has a
-        byte at least and `nbytes` at most, with arbitrary contents.  When the block ends all of it is sent, or as many
+        byte at least and `nbytes` at most, contents arbitrary.  When the block ends all of it is sent, or as many
         bytes as `commit` of the context manager was told; after an exception none.  Then the view is released, and
         parts that were cut off it must have been (BufferError, which counts as an exception).  Other sends meanwhile
         are OSError EBUSY.  The end of the block raises what `send` would if the connection is over by then.  Streams
