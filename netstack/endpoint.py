@@ -18,6 +18,7 @@ from .machine import (
     compiled,
     fence_seq,
     fetch_add,
+    i16,
     i32,
     i64,
     libc,
@@ -84,8 +85,8 @@ class Endpoint:
     tos: u8
     bound: u8               # the application chose port (1), address (2)
     pmtudisc: u8            # IP_MTU_DISCOVER
-    error: i32              # SO_ERROR
-    soft_error: i32         # reported instead of a timeout (RFC 1122 4.2.3.9)
+    error: i16              # SO_ERROR
+    soft_error: i16         # reported instead of a timeout (RFC 1122 4.2.3.9)
     port_next: u32          # others on the same local port
     port_prev: u32
     notify_next: u32        # list of those whose readiness may have changed

@@ -30,7 +30,7 @@ def begin_read(t: Tcb, n: int, owner: bool) -> int:
     count = calls.recv(t, 0, n, calls.MSG_PEEK | calls.MSG_TRUNC, owner)
     if count > 0:
         count = ring.contiguous(t.rcv, t.rcv.head, count)
-        t.rcv_lent = 1
+        t.space.rcv_lent = 1
     return count
 
 
@@ -42,7 +42,7 @@ def end_read(t: Tcb, count: int, owner: bool) -> int:
             return calls.NEEDS_WORLD
         urgent.on_read(rare(t).urgent, t.rcv.head + count)
     ring.set_head(t.rcv, t.rcv.head + count)
-    t.rcv_lent = 0
+    t.space.rcv_lent = 0
     return 0
 
 
@@ -52,11 +52,11 @@ def begin_write(tcp: Tcp, t: Tcb, n: int) -> int:
 
     The caller has the sending side, and the ring its memory.
     """
-    t.snd_lent = 1
+    t.space.snd_lent = 1
     fence_seq()                         # either `give_back_sent` sees that, or we that there is nothing more to send
     count = calls.room_for(tcp, t, n)
     if count <= 0:
-        t.snd_lent = 0
+        t.space.snd_lent = 0
         return count
     ring.rewind(t.snd)
     return ring.contiguous(t.snd, t.snd.tail, count)
@@ -71,12 +71,12 @@ def end_write(tcp: Tcp, t: Tcb, count: int, flags: int) -> int:
         if result == 0:
             calls.queue(tcp, t, count, count, flags)
             result = count
-    t.snd_lent = 0
+    t.space.snd_lent = 0
     return result
 
 
 @compiled
 def forget_place(tcp: Tcp, t: Tcb) -> None:
     """After the last `end_write`: TIME-WAIT has left the ring to us.  The caller owns the world."""
-    if t.state == State.TIME_WAIT and t.snd_lent == 0:
+    if t.state == State.TIME_WAIT and t.space.snd_lent == 0:
         receive.give_back(tcp, t.snd)

@@ -74,7 +74,7 @@ def give_back(tcp: Tcp, r: ring.Ring) -> None:
 def give_back_sent(tcp: Tcp, t: Tcb) -> None:
     """Nothing more is to be sent: the send ring goes, unless it is lent (`inplace.forget_place`)."""
     fence_seq()
-    if t.snd_lent == 0:
+    if t.space.snd_lent == 0:
         give_back(tcp, t.snd)
 
 
@@ -91,7 +91,7 @@ def relieve_sender(tcp: Tcp, t: Tcb) -> None:
     if t.snd.data == 0 or ring.used(t.snd) != 0 or not mem.is_shared(tcp.memory):
         return
     if mutex.try_lock(addressof(t) + SND_LOCK):
-        if ring.used(t.snd) == 0 and t.snd_lent == 0:
+        if ring.used(t.snd) == 0 and t.space.snd_lent == 0:
             give_back(tcp, t.snd)
         mutex.unlock(addressof(t) + SND_LOCK)
 

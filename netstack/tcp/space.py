@@ -35,6 +35,8 @@ class Space:
     cwnd: i32           # the congestion window that sndbuf was sized for last
     cut: i32            # what sndbuf was before there was no memory for it; 0: there was
     locked: u8          # RCVBUF, SNDBUF: the application has set it, so it stays
+    rcv_lent: u8        # the application looks at the receive ring: nobody else reads (inplace.py)
+    snd_lent: u8        # ... writes in the send ring: nobody else writes, and its memory stays
 
 
 @compiled

@@ -191,8 +191,6 @@ class Tcb:
     was_open: u8            # has been ESTABLISHED
     progress: u8            # the peer has acknowledged data: the next packet confirms its neighbour entry
     loopback: u8            # the peer is this stack itself: mind the queue
-    rcv_lent: u8            # the application looks at the receive ring: nobody else reads (tcp/inplace.py)
-    snd_lent: u8            # ... writes in the send ring: nobody else writes, and its memory stays
     rcv_lock: u32           # one application thread reads at a time
     snd_lock: u32           # ... and one writes
     due_next: u32

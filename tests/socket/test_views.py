@@ -69,8 +69,8 @@ def test_it_stands_in_the_ring(connected, stack):
     t = tcb(stack, conn)
     with conn.recv_view() as view:
         assert place(view) == ring.address(t.rcv, t.rcv.head)
-        assert t.rcv_lent
-    assert not t.rcv_lent
+        assert t.space.rcv_lent
+    assert not t.space.rcv_lent
     with client.send_view(5) as view:
         t = tcb(stack, client)
         assert place(view) == ring.address(t.snd, t.snd.tail)
