@@ -6,7 +6,21 @@ counted, as on every system.
 """
 from __future__ import annotations
 
-from .endpoint import KEPT, KEPT_END, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, Endpoint, Kind, in_use
+from .endpoint import (
+    KEPT,
+    KEPT_END,
+    OWN_SIZE,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDHUP,
+    WAITS,
+    Endpoint,
+    Kind,
+    Own,
+    in_use,
+)
 from .errors import EADDRINUSE, EAGAIN, ENOTCONN, Drop
 from .ip.address import is_v4
 from .ip.net import Incoming
@@ -91,6 +105,9 @@ class Datagrams:
     ports: i64              # distance of 2 * 65,536 u32 heads: UDP by port, then ICMP by identifier
     notify_head: u32
     generation: u32
+    called: u32             # list of those whose handler is to be called (Own.next)
+    called_reserved: u32
+    own: i64                # distance of the Own of each socket
     arena: i64              # distance of the Arena from this record
     step: i64
     key: Key
@@ -153,10 +170,20 @@ def ring_size(limit: int) -> int:
 @compiled
 def notify(d: Datagrams, s: Sock) -> None:
     """Readiness may have changed: at the end of the turn, wake who waits."""
+    if s.ep.handler != 0 and s.ep.handler & WAITS == 0:
+        s.ep.handler |= WAITS
+        own(d, s).next = d.called
+        d.called = s.ep.index
     if s.ep.notified == 0:
         s.ep.notified = 1
         s.ep.notify_next = d.notify_head
         d.notify_head = s.ep.index
+
+
+@compiled
+def own(d: Datagrams, s: Sock) -> Own:
+    """What its handler keeps of a socket."""
+    return at(Own, addressof(d) + d.own + s.ep.index * OWN_SIZE)
 
 
 # ---- ports -----------------------------------------------------------------------
@@ -397,7 +424,7 @@ def shutdown(d: Datagrams, s: Sock, how: int) -> int:
 @compiled
 def free(d: Datagrams, s: Sock) -> bool:
     """Give everything back, if the application has closed it and no thread is inside."""
-    if s.ep.closed == 0 or in_use(s.ep) or s.ep.notified:
+    if s.ep.closed == 0 or in_use(s.ep) or s.ep.notified or s.ep.handler != 0:
         return False
     if s.rcv.data != 0:
         a = memory(d)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from . import datagram, engine, handles
+from . import calling, datagram, engine, handles
 from .drivers import device
 from .endpoint import EVENT, POLLERR, POLLHUP, WAITERS, Endpoint, Kind, enter_call, in_use, leave_call
 from .errors import EBADF, EINTR, ESHUTDOWN
@@ -83,7 +83,7 @@ def lock(w: World) -> None:
 def unlock(w: World) -> None:
     """Let go.  Notes that came meanwhile are seen by whoever can take the world again first: maybe us."""
     mutex.unlock(addressof(w) + LOCK)
-    while engine.has_notes(w):
+    while engine.has_notes(w) or calling.is_waiting(w):
         if not mutex.try_lock(addressof(w) + LOCK):
             return                                      # its new owner will see them
         engine.take_notes(w)

@@ -25,6 +25,7 @@ from .machine import (
     load_acquire,
     offsetof,
     record,
+    sizeof,
     u8,
     u16,
     u32,
@@ -107,12 +108,42 @@ class Endpoint:
     ready_next: u32         # list of those that the selector is to look at
     ready_prev: u32
     ready: u8               # 1: it is in that list
-    reserved: u8
+    handler: u8             # number of the handler (calling.py), 0: none; WAITS: it is to be called
     busy_poll: u16          # SO_BUSY_POLL, us, and one; 0: the stack's
     recv_limit: u32         # SO_RCVBUF as set, bytes; 0: the default
     send_limit: u32
 
 
+HANDLER = 0x7F              # bits of `handler`
+WAITS = 0x80
+
+
+@record
+class Own:
+    """What the stack keeps of an endpoint for its handler; in a table beside, touched by those that have one."""
+
+    generation: u32         # of the endpoint that it is about
+    next: u32               # list of those whose handler is to be called
+    opened: u8              # the handler has heard of it
+    ended: u8               # ... and that the peer will send no more
+    blocked: u8             # it wanted to send more than there was room for
+    held: u8                # an application has the socket, too
+    listener: u32           # ... or only its listener,
+    listener_generation: u32
+    reserved: u32
+    seen: i64               # position behind what it was shown last
+    wake_at: i64            # when it wants to be called, ns; 0: never
+    a: i64                  # what it remembers
+    b: i64
+    c: i64
+    d: i64
+    e: i64
+    f: i64
+    g: i64
+    h: i64
+
+
+OWN_SIZE = sizeof(Own)
 USERS = offsetof(Endpoint, "users")
 WAITERS = offsetof(Endpoint, "waiters")
 EVENT = offsetof(Endpoint, "event")

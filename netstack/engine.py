@@ -6,7 +6,7 @@ GIL; `drive.py` says who that is.  `now` is an argument: only `drive` reads a cl
 """
 from __future__ import annotations
 
-from . import datagram, endpoint, ping, udp, watch
+from . import calling, datagram, endpoint, ping, udp, watch
 from .drivers import device, impair, pcap
 from .drivers.base import Kind
 from .errors import EBADFD, Drop
@@ -52,6 +52,9 @@ def set_units(w: World) -> None:
     w.units.egress = address_of(egress_unit)
     w.units.flush = address_of(flush_unit)
     w.units.datagram = address_of(datagram_unit)
+    w.units.call = address_of(calling.call_unit)
+    w.units.more = address_of(calling.more_unit)
+    w.units.out = address_of(calling.out_unit)
     for i in range(len(algorithms.names())):
         algorithms.install(w.tcp, i)
 
@@ -64,6 +67,7 @@ def turn(w: World, now: int) -> int:
     more = ingress(w, now)
     take_notes(w)
     more |= expire(w, now)
+    call(w, now)
     more |= egress(w, now)
     flush(w)
     return more
@@ -272,6 +276,15 @@ def release(w: World, now: int) -> None:
             impair.release(iface.impair_out, iface.device, now)
 
 
+# ---- handlers ------------------------------------------------------------------------
+
+@compiled
+def call(w: World, now: int) -> None:
+    """Handlers of users look at what has come, and answer."""
+    if calling.is_waiting(w):
+        invoke2(w.units.call, addressof(w), now)
+
+
 # ---- out -----------------------------------------------------------------------------
 
 @compiled
@@ -400,11 +413,13 @@ def settle(w: World, now: int) -> int:
     1 when there is still something to do (a burst was cut short).
     """
     w.tcp.now = now
+    call(w, now)
     more = egress(w, now)
     lo = w.net.interfaces[link.LOOPBACK]
     rounds = 0
     while rounds < 64 and device.is_pending(lo.device):
         receive(w, lo, now)
+        call(w, now)
         more = egress(w, now)
         rounds += 1
     flush(w)
@@ -431,7 +446,7 @@ def next_release(w: World, now: int) -> int:
 @compiled
 def next_work(w: World, now: int) -> int:
     """When the rest of a turn is."""
-    if w.tcp.due_head != 0 or has_notes(w) or has_frames(w):
+    if w.tcp.due_head != 0 or has_notes(w) or calling.is_waiting(w) or has_frames(w):
         return now
     first = min(timers.next_deadline(w.tcp.timers), ip_timeouts.next_deadline(w.net))
     for i in range(w.net.interface_count):

@@ -85,6 +85,7 @@ EBADF = _errno.EBADF
 EBADFD = _errno.EBADFD
 EBUSY = _errno.EBUSY
 EAGAIN = _errno.EAGAIN
+EBUSY = _errno.EBUSY
 ENOMEM = _errno.ENOMEM
 EACCES = _errno.EACCES
 EINVAL = _errno.EINVAL

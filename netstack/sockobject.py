@@ -122,6 +122,17 @@ class socket(Transfer):
             return self._error(r).errno or EBADF
         return -r
 
+    def set_handler(self, function: Any, /, *, text: bytes = b"") -> None:
+        """Have a function of an Exchange (netstack.handlers) called in the engine; None: no more.
+
+        A listener: for each of its connections, which then never reach accept(), those that wait for it included.
+        A connected socket, or one that will be: for this connection.  A UDP socket: for each datagram.  While there
+        is a handler, receiving here (and sending on a stream) is OSError EBUSY.  `text`: bytes that the handler can
+        send.  Taken from a listener, its connections keep it to their end.  Raises TypeError for a @compiled function
+        that touches more than its exchange, OSError EOPNOTSUPP for a ping socket.
+        """
+        self._stack._handlers.give(self, function, bytes(text))
+
     def _connect(self, address: Any) -> int:
         """0 or -errno; -EAGAIN: the timeout is over."""
         hi, lo, port, scope = names.parse(self._stack, self._af, address, "connect")

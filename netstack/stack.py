@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from . import clock as virtual
-from . import dialing, engine, entry, names, views
+from . import dialing, engine, entry, handlers, names, views
 from . import world as worlds
 from .attention import Attention
 from .clock import VirtualClock
@@ -73,6 +73,7 @@ class Stack(Links):
         self._interfaces = {}
         self._names = {}
         self._sockets: weakref.WeakSet[Base] = weakref.WeakSet()
+        self._handlers = handlers.Table(self)
         self._capture: CaptureFile | None = None
         if seed is None and self.clock is not None:
             seed = self.clock.seed()
@@ -290,6 +291,13 @@ class Stack(Links):
         for interface in self.interfaces:
             found.update({f"{interface.name}.{name}": n for name, n in interface.counters.items()})
         return found
+
+    def handlers(self) -> dict[str, dict[str, int]]:
+        """What the handlers of this stack's sockets have done, by their names: "calls", "open", "bytes_in", "errors" ...
+
+        docs/handlers.md says what each counts.
+        """
+        return self._handlers.counters()
 
     def drops(self) -> dict[str, int]:
         """Packets dropped, by reason (netstack.errors.Drop): those that happened."""

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from .datagram import SOCK_SIZE, Datagrams
+from .endpoint import OWN_SIZE
+from .exchange import Call, Handler
 from .ip import setup
 from .ip.net import Net
 from .machine import MS, SECOND, Array, addressof, arena, at, i32, i64, record, sizeof, table, timers, u32
 from .machine.random import siphash64
+from .machine.ring import Ring
 from .tcp import fastopen
 from .tcp import memory as memory_
 from .tcp.algorithms import DEFAULT, index_of
@@ -26,6 +29,7 @@ from .tcp.runs import Run
 from .tcp.tcb import CHANGE_SIZE, CHANGES, HELD_SIZE, RARE_SIZE, TCB_SIZE, Tcp, TcpSettings
 
 PORTS = 65536
+ANSWER = 65536          # bytes: the largest datagram of a handler
 RUN_SIZE = sizeof(Run)
 LARGEST = 0x7FFF_FFFF   # of a setting: no limit
 BUSY = 50               # us that waits spin, if it pays: what Linux's documentation recommends
@@ -51,6 +55,9 @@ class Units:
     egress: i64
     flush: i64
     datagram: i64           # send one datagram
+    call: i64               # handlers
+    more: i64               # room for a handler's answer
+    out: i64                # a handler's datagram
 
 
 @record
@@ -82,6 +89,9 @@ class World:
     destination: Destination                # of the datagram being sent
     poll_fds: Annotated[Array[i64], 18]     # struct pollfd: fd, events, revents
     units: Units
+    handlers: Annotated[Array[Handler], 64]     # exchange.HANDLERS; entry 0 is none
+    call: Call                              # of the handler that is being called
+    answer: Ring                            # the datagram that it makes
     net: Net
     tcp: Tcp
     datagrams: Datagrams
@@ -110,6 +120,7 @@ class Memory:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
         self.map = mmap.mmap(-1, size, flags=flags)
         self.size = size
+        self.kept: dict[int, object] = {}       # what the engine has the address of (handlers.py)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
 
 
@@ -150,6 +161,9 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
         "socks": profile.sockets * SOCK_SIZE,
         "datagram_ports": 8 * PORTS,
         "notes": 4 * notes,
+        "own": profile.connections * OWN_SIZE,
+        "sockets_own": profile.sockets * OWN_SIZE,
+        "answer": ANSWER,
         "buffers": profile.buffers,
     }
     places = {}
@@ -165,6 +179,8 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     w.clock = start
     w.bell = -1
     w.notes = places["notes"]
+    w.answer.data = base + places["answer"] - addressof(w.answer)
+    w.answer.size = ANSWER
     w.notes_mask = notes - 1
     setup.init(w.net, base + places["net"], seed, sizes)
 
@@ -181,6 +197,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     t.listeners = base + places["listeners"] - here
     t.port_table = base + places["port_table"] - here
     t.changes = base + places["changes"] - here
+    t.own = base + places["own"] - here
     t.arena = addressof(w.net.arena) - here
     t.key.k0 = seed >> 192
     t.key.k1 = seed >> 256
@@ -196,6 +213,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
     d = w.datagrams
     table.init(d.socks, base + places["socks"], SOCK_SIZE, profile.sockets)
     d.ports = base + places["datagram_ports"] - addressof(d)
+    d.own = base + places["sockets_own"] - addressof(d)
     d.arena = addressof(w.net.arena) - addressof(d)
     d.key.k0 = t.key.k0 ^ 0x5550
     d.key.k1 = t.key.k1

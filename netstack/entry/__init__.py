@@ -23,6 +23,7 @@ from .data import (
     send_many,
     sendto,
 )
+from .handling import set_handler
 from .inplace import begin_read, begin_write, end_read, end_write
 from .life import accept, bind, close, connect, listen, open, shutdown
 from .many import select, wakeup, watch_for
@@ -48,7 +49,7 @@ ENTRIES = (
     open, bind, listen, connect, accept, send, send_all, open_with, recv, available, ioctl, sendto, recvfrom,
     recv_many, send_many, watch_for, select, wakeup, poll, wait, shutdown, close, get_option, set_option, tcp_info,
     bbr_info, local, peer, accepted_from, state, attach_fd, turn, next_deadline, run, has_frames, background, stop,
-    lock, unlock, begin_read, end_read, begin_write, end_write,
+    lock, unlock, begin_read, end_read, begin_write, end_write, set_handler,
 )
 """Every entry point: what `netstack warm` compiles."""
 
@@ -95,6 +96,7 @@ __all__ = [
     "send_many",
     "sendto",
     "set_fastopen_key",
+    "set_handler",
     "set_option",
     "shutdown",
     "state",

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .. import datagram, drive, endpoint, engine
 from ..endpoint import Endpoint
-from ..errors import EAGAIN, EDESTADDRREQ, EOPNOTSUPP
+from ..errors import EAGAIN, EBUSY, EDESTADDRREQ, EOPNOTSUPP
 from ..machine import addressof, at, compiled, invoke6, offsetof, ring
 from ..machine import lock as mutex
 from ..world import World
@@ -45,7 +45,9 @@ def recv(w: World, ep: Endpoint, s: datagram.Sock, address: int, n: int, flags: 
     if flags & ~RECV_FLAGS or flags & MSG_OOB:
         return -EOPNOTSUPP
     mutex.lock(addressof(s) + SOCK_RCV_LOCK)
-    result = datagram.recv(s, address, n, flags, out)
+    result = -EBUSY                                     # what comes is its handler's
+    if ep.handler == 0:
+        result = datagram.recv(s, address, n, flags, out)
     mutex.unlock(addressof(s) + SOCK_RCV_LOCK)
     after_recv(w, ep, s, result)
     return result

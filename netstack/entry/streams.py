@@ -27,7 +27,7 @@ def send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
         return -EINPROGRESS                             # `open_with` is to be called
     mutex.lock(addressof(t) + SND_LOCK)
     result = -EBUSY
-    if t.space.snd_lent == 0:
+    if t.space.snd_lent == 0 and ep.handler == 0:           # else this side is lent, or its handler's
         _prepare(w, t, n, flags)
         result = calls.send(w.tcp, t, address, n, flags)
     mutex.unlock(addressof(t) + SND_LOCK)
@@ -52,7 +52,7 @@ def begin_write(w: World, ep: Endpoint, t: Tcb, n: int, flags: int, out: int) ->
         return -EINPROGRESS
     mutex.lock(addressof(t) + SND_LOCK)
     result = -EBUSY
-    if t.space.snd_lent == 0:
+    if t.space.snd_lent == 0 and ep.handler == 0:
         _prepare(w, t, n, flags)
         result = inplace.begin_write(w.tcp, t, n)
         if result > 0:
@@ -126,7 +126,7 @@ def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
     if flags & ~RECV_FLAGS:
         return -EOPNOTSUPP
     mutex.lock(addressof(t) + RCV_LOCK)
-    if t.space.rcv_lent and not flags & (MSG_PEEK | MSG_OOB):
+    if ep.handler != 0 or (t.space.rcv_lent and not flags & (MSG_PEEK | MSG_OOB)):
         mutex.unlock(addressof(t) + RCV_LOCK)
         return -EBUSY
     result = calls.recv(t, address, n, flags, False)
@@ -172,7 +172,7 @@ def begin_read(w: World, ep: Endpoint, t: Tcb, n: int, out: int) -> int:
     -errno."""
     mutex.lock(addressof(t) + RCV_LOCK)
     result = -EBUSY
-    if t.space.rcv_lent == 0:
+    if t.space.rcv_lent == 0 and ep.handler == 0:
         result = inplace.begin_read(t, n, False)
         if result == calls.NEEDS_WORLD:
             drive.lock(w)                               # after the reading side's lock, never before it

@@ -141,6 +141,7 @@ def compiled(function: F) -> F:
     a compiled function as int64, so that it is compiled once and not for each kind.
     """
     if not JIT:
+        function.__dict__["compiled"] = True
         return function
     with _cached_in(function.__module__, "outer"):
         outer = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
@@ -180,16 +181,27 @@ def cfunc_of(function: Any) -> Any:
     return _cfuncs[function]
 
 
-def compiled_hook(function: Any, record: Any) -> tuple[object, int]:
-    """Machine code that calls a @compiled function with the record at an address and a number, and its address."""
+def compiled_hook(function: Any, record: Any, alone: bool) -> tuple[object, int]:
+    """Machine code that calls a @compiled function with the record at an address and (unless `alone`) a number, and
+    its address.  It returns 1; after an error, which numba writes to stderr, 0."""
     at = importlib.import_module(".record", __package__).at
 
     def hook(address: int, n: int) -> int:
         function(at(record, address), n)
-        return 0
+        return 1
 
-    code = numba.cfunc(numba.int64(numba.int64, numba.int64), nopython=True, error_model="numpy")(hook)
+    def hook_alone(address: int, n: int) -> int:
+        function(at(record, address))
+        return 1
+
+    code = numba.cfunc(numba.int64(numba.int64, numba.int64), nopython=True,
+                       error_model="numpy")(hook_alone if alone else hook)
     return code, int(code.address)
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether a function is marked @compiled, in either mode."""
+    return function in DISPATCHERS if JIT else bool(getattr(function, "__dict__", {}).get("compiled"))
 
 
 def python_hook(function: Callable[[int, int], int]) -> tuple[object, int]:

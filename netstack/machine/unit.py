@@ -54,23 +54,28 @@ def address_of(function: Callable[..., int]) -> int:
 _kept: list[object] = []        # what compiled code may call must not go away
 
 
-def hook_address(function: Callable[..., object], record: Any) -> int:
-    """The address of a user's function of a record and an integer, to be reached with `invoke2(address, record's, n)`.
+def hook_address(function: Callable[..., object], record: Any, *, alone: bool = False) -> int:
+    """The address of a user's function of a record and an integer, to be reached with `invoke2(address, record's, n)`,
+    which is 1, or 0 when it has failed.  `alone`: a function of the record only.
 
     A @compiled one becomes machine code; any other is called through Python.  An error in it is logged, not raised:
     there is nobody to raise it to.
     """
     def call(address: int, n: int) -> int:
         try:
-            function(at(record, address), n)
+            if alone:
+                function(at(record, address))
+            else:
+                function(at(record, address), n)
         except Exception:
             log.exception("%s failed", getattr(function, "__qualname__", function))
-        return 0
+            return 0
+        return 1
 
     if not JIT:
         _table.append(call)
         return len(_table) - 1
-    pointer, address = compiled_hook(function, record) if function in DISPATCHERS else python_hook(call)
+    pointer, address = compiled_hook(function, record, alone) if function in DISPATCHERS else python_hook(call)
     _kept.append(pointer)
     return address
 

@@ -589,7 +589,7 @@ def free(tcp: Tcp, t: Tcb) -> bool:
     if t.ep.closed == 0 and (t.passive == 0 or t.accepted or t.parent != 0):
         return False
     disown(tcp, t)
-    if in_use(t.ep) or t.ep.notified:
+    if in_use(t.ep) or t.ep.notified or t.ep.handler != 0:
         return False
     if t.ep.remote_port != 0:
         demux.remove(tcp, t)

@@ -6,7 +6,7 @@ bounded by the backlog as Linux bounds them (listen(2)).
 """
 from __future__ import annotations
 
-from ..endpoint import KEPT, KEPT_END
+from ..endpoint import HANDLER, KEPT, KEPT_END
 from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
@@ -24,6 +24,7 @@ from .tcb import (
     listening,
     mark_due,
     notify,
+    own,
     own_rare,
     rare,
     share_rare,
@@ -436,9 +437,13 @@ def is_full(tcp: Tcp, t: Tcb) -> bool:
 
 @compiled
 def on_established(tcp: Tcp, t: Tcb) -> None:
-    """The handshake of a child is over: to the accept queue."""
+    """The handshake of a child is over: to the accept queue, or to the listener's handler."""
     drop_half_open(tcp, t)
     listener = get(tcp, t.parent)
+    if listener.ep.handler & HANDLER != 0:
+        t.parent = 0
+        give_to_handler(tcp, t, listener)
+        return
     queue = listening(listener)
     if queue.accept_head == 0:
         queue.accept_head = t.ep.index
@@ -463,3 +468,15 @@ def take(tcp: Tcp, listener: Tcb) -> int:
     t.parent = 0
     t.accepted = 1
     return index
+
+
+@compiled
+def give_to_handler(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
+    """A connection that nobody needs to accept: its application is the listener's handler (calling.py)."""
+    t.accepted = 1
+    mine = own(tcp, t)
+    mine.generation = 0                     # of an earlier connection
+    mine.listener = listener.ep.index
+    mine.listener_generation = listener.ep.generation
+    t.ep.handler = listener.ep.handler & HANDLER
+    notify(tcp, t)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated
 
-from ..endpoint import Endpoint
+from ..endpoint import OWN_SIZE, WAITS, Endpoint, Own
 from ..machine import (
     Array,
     addressof,
@@ -417,6 +417,8 @@ class Tcp:
     due_tail: u32
     due_count: i32
     notify_head: u32            # list of those whose readiness may have changed
+    called: u32                 # list of those whose handler is to be called (Own.next)
+    own: i64                    # distance of the Own of each connection
     generation: u32
     port_step: u32              # counts the binds to any port
     port_table: i64             # distance of RFC 6056's table[]: 65,536 u32 (isn.py)
@@ -517,10 +519,27 @@ def is_synchronized(t: Tcb) -> bool:
 @compiled
 def notify(tcp: Tcp, t: Tcb) -> None:
     """Readiness may have changed: at the end of the turn, wake who waits."""
+    if t.ep.handler != 0:
+        have_called(tcp, t)
     if t.ep.notified == 0:
         t.ep.notified = 1
         t.ep.notify_next = tcp.notify_head
         tcp.notify_head = t.ep.index
+
+
+@compiled
+def own(tcp: Tcp, t: Tcb) -> Own:
+    """What its handler keeps of a connection."""
+    return at(Own, addressof(tcp) + tcp.own + t.ep.index * OWN_SIZE)
+
+
+@compiled
+def have_called(tcp: Tcp, t: Tcb) -> None:
+    """Something has happened that the connection's handler is to see (calling.py)."""
+    if t.ep.handler & WAITS == 0:
+        t.ep.handler |= WAITS
+        own(tcp, t).next = tcp.called
+        tcp.called = t.ep.index
 
 
 @compiled

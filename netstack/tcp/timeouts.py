@@ -45,6 +45,8 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
         mark_due(tcp, t)
     if c.keepalive != 0 and c.keepalive <= now:
         _keepalive(tcp, t, now)
+    if t.ep.handler != 0:
+        tcb.notify(tcp, t)                                  # perhaps it wants to be called now
     receive.relieve_idle(tcp, t)
     rearm(tcp, t)
 
@@ -85,6 +87,8 @@ def rearm(tcp: Tcp, t: Tcb) -> None:
         first = min(first, c.linger)
     if c.user != 0:
         first = min(first, c.user)
+    if t.ep.handler != 0 and tcb.own(tcp, t).wake_at > tcp.now:
+        first = min(first, tcb.own(tcp, t).wake_at)
     if first != timers.NEVER:
         timers.arm(tcp.timers, t.ep.index, first)
 
