@@ -167,7 +167,7 @@ def _over(w: World, t: Tcb, own: Own, now: int) -> None:
     """The connection has ended; or the application has closed its socket."""
     if own.opened or t.ep.error != 0:
         _show(w, t, own, Event.CLOSED, now)
-    elif not t.ep.closed:
+    elif not t.ep.closed and own.held:
         return                                              # a socket that is not connected yet
     release(w, t.ep, own)
     if own.held == 0:
@@ -231,8 +231,8 @@ def _run(w: World, t: Tcb, own: Own, event: int, now: int) -> bool:
         own.blocked = 1
         if ring.used(t.snd) == 0:                           # there is no memory, and no ACK will come: try again
             tcb.arm(w.tcp, t, now + NO_ROOM)
-    if c.wake_at > now:
-        tcb.arm(w.tcp, t, c.wake_at)
+    if c.wake_at != 0:
+        tcb.arm(w.tcp, t, max(c.wake_at, now + 1))
     if c.wish == Wish.END:
         if t.fin == 0:
             calls.shutdown(w.tcp, t, calls.SHUT_WR, now)

@@ -141,8 +141,7 @@ def address_of(function: Function) -> int:
 class Table:
     """The handlers of one stack."""
 
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+    def __init__(self) -> None:
         self._names: dict[int, str] = {}
         self._texts: dict[int, tuple[bytes, Any]] = {}
         self._lock = threading.Lock()
@@ -153,22 +152,18 @@ class Table:
             raise OSError(EBADF, os.strerror(EBADF))
         address = 0 if function is None else address_of(function)
         with self._lock:
-            slot = 0 if function is None else self._slot(function, address, text)
-            r = entry.set_handler(self._stack._world, sock._handle, slot)
+            slot = 0 if function is None else self._slot(sock._stack, function, address, text)
+            r = entry.set_handler(sock._world, sock._handle, slot)
         if r == -EOPNOTSUPP:
             raise OSError(EOPNOTSUPP, "only TCP and UDP sockets can have a handler")
         if r < 0:
             raise sock._error(r)
 
-    def _entry(self, slot: int) -> Entry:
-        found: Entry = self._stack._record.handlers[slot]
-        return found
-
-    def _slot(self, function: Function, address: int, text: bytes) -> int:
+    def _slot(self, stack: Stack, function: Function, address: int, text: bytes) -> int:
         """The entry of a function with a text; a new one, or one that nobody has any more."""
         free = unused = 0
         for slot in range(HANDLERS - 1, 0, -1):
-            have = self._entry(slot)
+            have = _entry(stack, slot)
             if have.address == address and self._texts[slot][0] == text:
                 return slot
             if have.address == 0:
@@ -178,19 +173,19 @@ class Table:
         slot = free or unused
         if slot == 0:
             raise ValueError(f"the sockets of this stack have {HANDLERS - 1} different handlers already")
-        with self._stack._guard():
-            have = self._entry(slot)
+        with stack._guard():
+            have = _entry(stack, slot)
             ctypes.memset(ctypes.addressof(have), 0, ctypes.sizeof(have))  # type: ignore[arg-type]
             kept = ctypes.create_string_buffer(text, len(text)) if text else None
             have.text = ctypes.addressof(kept) if kept is not None else 0
             have.text_length = len(text)
             have.address = address
         self._texts[slot] = text, kept
-        self._stack._memory.kept[slot] = kept           # the engine may outlive the Stack
+        stack._memory.kept[slot] = kept           # the engine may outlive the Stack
         self._names[slot] = getattr(function, "__name__", repr(function))
         return slot
 
-    def counters(self) -> dict[str, dict[str, int]]:
+    def counters(self, stack: Stack) -> dict[str, dict[str, int]]:
         """What each has done, by the function's name (the same name again: name#2)."""
         found: dict[str, dict[str, int]] = {}
         for slot, name in sorted(self._names.items()):
@@ -198,8 +193,13 @@ class Table:
             while label in found:
                 n += 1
                 label = f"{name}#{n}"
-            found[label] = {counter: getattr(self._entry(slot), counter) for counter in COUNTERS}
+            found[label] = {counter: getattr(_entry(stack, slot), counter) for counter in COUNTERS}
         return found
+
+
+def _entry(stack: Stack, slot: int) -> Entry:
+    found: Entry = stack._record.handlers[slot]
+    return found
 
 
 __all__ = [

@@ -73,7 +73,7 @@ class Stack(Links):
         self._interfaces = {}
         self._names = {}
         self._sockets: weakref.WeakSet[Base] = weakref.WeakSet()
-        self._handlers = handlers.Table(self)
+        self._handlers = handlers.Table()
         self._capture: CaptureFile | None = None
         if seed is None and self.clock is not None:
             seed = self.clock.seed()
@@ -293,11 +293,11 @@ class Stack(Links):
         return found
 
     def handlers(self) -> dict[str, dict[str, int]]:
-        """What the handlers of this stack's sockets have done, by their names: "calls", "open", "bytes_in", "errors" ...
+        """What the handlers of this stack's sockets have done, by their names: "calls", "bytes_in" ...
 
         docs/handlers.md says what each counts.
         """
-        return self._handlers.counters()
+        return self._handlers.counters(self)
 
     def drops(self) -> dict[str, int]:
         """Packets dropped, by reason (netstack.errors.Drop): those that happened."""
