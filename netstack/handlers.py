@@ -26,16 +26,14 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import entry
-from .exchange import (
-    HANDLERS,
-    Event,
-    Exchange,
+from .answer import (
     abort,
     byte_at,
     close,
     consume,
     end,
     find,
+    has_room,
     number_at,
     send_back,
     send_datagram,
@@ -44,6 +42,7 @@ from .exchange import (
     send_text,
     wake,
 )
+from .exchange import HANDLERS, Event, Exchange
 from .exchange import Handler as Entry
 from .machine import MICROSECOND, MS, SECOND, add64, compiled, hook_address, mix64, mul64, rotl64
 from .machine.compiled import is_compiled
@@ -55,8 +54,8 @@ if TYPE_CHECKING:
 Function = Callable[[Exchange], object]
 
 WRITABLE = frozenset({*"abcdefgh", "peer_hi", "peer_lo", "peer_port", "peer_scope"})
-FUNCTIONS = (abort, byte_at, close, consume, end, find, number_at, send_back, send_datagram, send_decimal, send_number,
-             send_text, wake, add64, mix64, mul64, rotl64)
+FUNCTIONS = (abort, byte_at, close, consume, end, find, has_room, number_at, send_back, send_datagram, send_decimal,
+             send_number, send_text, wake, add64, mix64, mul64, rotl64)
 BUILTINS = frozenset({"abs", "bool", "int", "len", "max", "min", "range"})
 REFUSED = ("STORE_SUBSCR", "STORE_SLICE", "DELETE_ATTR", "DELETE_SUBSCR", "STORE_GLOBAL", "DELETE_GLOBAL",
            "STORE_DEREF", "IMPORT_NAME")
@@ -216,6 +215,7 @@ __all__ = [
     "consume",
     "end",
     "find",
+    "has_room",
     "mix64",
     "number_at",
     "send_back",

@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "machine"),
     ("drivers",),
     ("ip",),
-    ("endpoint", "tcp", "exchange"),
+    ("endpoint", "tcp", "exchange", "answer"),
     ("datagram", "udp", "ping"),
     ("world",),
     ("handles", "watch"),

@@ -21,7 +21,8 @@ HTTP = 80
 @link_options
 @click.option("--http", type=click.Path(exists=True, file_okay=False), metavar="DIR",
               help="Also serve the files of DIR on port 80.")
-def command(link: Link, http: str | None) -> None:
+@click.option("--handlers", is_flag=True, help="Echo, discard and chargen as handlers inside the engine; no daytime.")
+def command(link: Link, http: str | None, handlers: bool) -> None:
     """Serve echo (7), discard (9), daytime (13) and chargen (19) over TCP and UDP.
 
     Prints READY when it does, and ends at SIGINT or SIGTERM.
@@ -31,14 +32,23 @@ def command(link: Link, http: str | None) -> None:
         signal.signal(number, lambda *_: stopping.set())
     allow_descriptors()
     with opened(link, need_link=True) as stack:
-        from ..services.small import SmallServers
-
         try:
-            with SmallServers(stack), web(stack, http):
+            with small_servers(stack, handlers), web(stack, http):
                 click.echo("READY")
                 stopping.wait()
         except OSError as error:
             refuse(f"{error.strerror or error}")
+
+
+def small_servers(stack: Any, handlers: bool) -> contextlib.AbstractContextManager[Any]:
+    """The servers: in the engine, or in Python over sockets."""
+    if handlers:
+        from ..services.handlers import Servers
+
+        return Servers(stack)
+    from ..services.small import SmallServers
+
+    return SmallServers(stack)
 
 
 def allow_descriptors() -> None:

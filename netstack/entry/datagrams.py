@@ -71,7 +71,9 @@ def recv_many(w: World, ep: Endpoint, s: datagram.Sock, address: int, size: int,
     if flags & ~RECV_FLAGS or flags & (MSG_OOB | MSG_PEEK):
         return -EOPNOTSUPP
     mutex.lock(addressof(s) + SOCK_RCV_LOCK)
-    result = datagram.recv_many(s, address, size, count, flags)
+    result = -EBUSY                                     # what comes is its handler's
+    if ep.handler == 0:
+        result = datagram.recv_many(s, address, size, count, flags)
     mutex.unlock(addressof(s) + SOCK_RCV_LOCK)
     after_recv(w, ep, s, result)
     return result

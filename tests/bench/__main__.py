@@ -122,6 +122,7 @@ def _peers(netstack: bool, linux: bool, lwip: bool, pytcp: bool, also: tuple[str
     if netstack:
         peers.append(("netstack, TAP", partial(stack_on_tap, "netstack", NETSTACK)))
         peers.append(("netstack, TAP, no offload", partial(stack_on_tap, "netstack", f"{NETSTACK} --no-offload")))
+        peers.append(("netstack, TAP, handlers", partial(stack_on_tap, "netstack", f"{NETSTACK} --handlers")))
     for wanted, name, command in ((lwip, "lwIP, TAP", partial(others.lwip, directory)),
                                   (pytcp, "PyTCP, TAP", others.pytcp)):
         try:
