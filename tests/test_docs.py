@@ -99,6 +99,33 @@ def test_compiled_congestion_control(capsys):
     assert capsys.readouterr().out == "200,000 bytes have come\n"
 
 
+def test_compiled_handler(capsys):
+    """The document's function is the compiled program's, which runs and prints the same."""
+    text = (ROOT / "docs/handlers.md").read_text()
+    match = RUNS.search(text)
+    assert match
+    body = match[1][match[1].index("    start = 0"):match[1].index("clock =")]
+    assert body.rstrip() in (ROOT / "docs/examples/handler.py").read_text()
+    runpy.run_path(str(ROOT / "docs/examples/handler.py"), run_name="__main__")
+    assert capsys.readouterr().out == match[2]
+
+
+def test_tables_of_handlers():
+    """Functions, fields, events and counters are those that there are."""
+    from netstack import answer, exchange, handlers
+
+    def told(heading):
+        return {name for row in rows("docs/handlers.md", heading) for name in re.findall(r"`(\w+)", row[0])}
+
+    assert told("## When it is called") == set(exchange.Event.__members__)
+    fields = told("## What it may do") | set("bcdefg")
+    assert fields == set(exchange.Exchange._layout_)
+    assert told("## What it has done") == set(handlers.COUNTERS)
+    text = (ROOT / "docs/handlers.md").read_text()
+    functions = set(re.findall(r"^\| `(\w+)\(x", text, re.MULTILINE))
+    assert functions == {f.__name__ for f in handlers.FUNCTIONS if f.__module__ == answer.__name__}
+
+
 def test_functions_in_follow_one_packet_exist():
     """Every frame of the debugger's stack, and every breakpoint, names a function of the file it is in."""
     text = (ROOT / "docs/follow-one-packet.md").read_text()
