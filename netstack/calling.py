@@ -36,7 +36,7 @@ def call_unit(world: int, now: int) -> int:
     index = w.tcp.called
     while index != 0:
         t = tcb.get(w.tcp, index)
-        own = tcb.own(w.tcp, t)
+        own = tcb.handled(w.tcp, t)
         w.tcp.called = own.next
         t.ep.handler &= HANDLER
         if t.ep.handler != 0 and t.state != State.LISTEN:
@@ -47,7 +47,7 @@ def call_unit(world: int, now: int) -> int:
     index = w.datagrams.called
     while index != 0:
         s = datagram.get(w.datagrams, index)
-        mine = datagram.own(w.datagrams, s)
+        mine = datagram.handled(w.datagrams, s)
         w.datagrams.called = mine.next
         s.ep.handler &= HANDLER
         if s.ep.handler != 0:
@@ -120,7 +120,6 @@ def _connection(w: World, t: Tcb, own: Own, now: int) -> None:
     """What one connection's handler is to see now."""
     if own.generation != t.ep.generation:
         take_up(w, t.ep, own, t.ep.handler, 0)
-        t.urgent.inline = 1                                 # urgent text is text
     if t.state == State.CLOSED or t.ep.closed:
         _over(w, t, own, now)
         return
@@ -183,7 +182,7 @@ def _close_children(w: World, listener: Tcb, now: int) -> None:
     for i in range(w.tcp.tcbs.used):
         t = tcb.get(w.tcp, i + 1)
         if t.ep.generation != 0 and t.ep.handler & HANDLER != 0:
-            own = tcb.own(w.tcp, t)
+            own = tcb.handled(w.tcp, t)
             if own.generation == t.ep.generation and own.listener == listener.ep.index and (
                     own.listener_generation == listener.ep.generation):
                 _finish(w, t, own, Wish.CLOSE, now)
@@ -246,8 +245,8 @@ def _run(w: World, t: Tcb, own: Own, event: int, now: int) -> bool:
 def _consume(w: World, t: Tcb, n: int, now: int) -> None:
     """As after recv(2): the window opens, and buffers follow."""
     ring.set_head(t.rcv, t.rcv.head + n)
-    if t.urgent.mark != urgent.Mark.NONE:
-        urgent.on_read(t.urgent, t.rcv.head)
+    if tcb.rare(t).urgent.mark != urgent.Mark.NONE:         # to a handler it is text like all other
+        urgent.on_read(tcb.rare(t).urgent, t.rcv.head)
     if receive.on_read(w.tcp, t, now):
         receive.make_room(w.tcp, t)
     receive.relieve(w.tcp, t)

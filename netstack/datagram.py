@@ -172,7 +172,7 @@ def notify(d: Datagrams, s: Sock) -> None:
     """Readiness may have changed: at the end of the turn, wake who waits."""
     if s.ep.handler != 0 and s.ep.handler & WAITS == 0:
         s.ep.handler |= WAITS
-        own(d, s).next = d.called
+        handled(d, s).next = d.called
         d.called = s.ep.index
     if s.ep.notified == 0:
         s.ep.notified = 1
@@ -181,7 +181,7 @@ def notify(d: Datagrams, s: Sock) -> None:
 
 
 @compiled
-def own(d: Datagrams, s: Sock) -> Own:
+def handled(d: Datagrams, s: Sock) -> Own:
     """What its handler keeps of a socket."""
     return at(Own, addressof(d) + d.own + s.ep.index * OWN_SIZE)
 

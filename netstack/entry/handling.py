@@ -38,11 +38,10 @@ def _of_stream(w: World, ep: Endpoint, t: Tcb, slot: int) -> int:
     drive.lock(w)
     now = drive.time(w)
     w.tcp.now = now
-    own = tcb.own(w.tcp, t)
+    own = tcb.handled(w.tcp, t)
     calling.release(w, ep, own)
     if slot != 0:
         calling.take_up(w, ep, own, slot, 1)
-        t.urgent.inline = 1                             # urgent text is text
         if t.state == State.LISTEN:
             calling.adopt(w, t)
     tcb.notify(w.tcp, t)
@@ -57,7 +56,7 @@ def _of_socket(w: World, ep: Endpoint, s: Sock, slot: int) -> int:
     mutex.lock(addressof(s) + SOCK_RCV_LOCK)
     drive.lock(w)
     now = drive.time(w)
-    own = datagram.own(w.datagrams, s)
+    own = datagram.handled(w.datagrams, s)
     calling.release(w, ep, own)
     if slot != 0:
         calling.take_up(w, ep, own, slot, 1)

@@ -20,11 +20,11 @@ from .tcb import (
     Tcp,
     enter,
     get,
+    handled,
     link_port,
     listening,
     mark_due,
     notify,
-    own,
     own_rare,
     rare,
     share_rare,
@@ -474,7 +474,7 @@ def take(tcp: Tcp, listener: Tcb) -> int:
 def give_to_handler(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
     """A connection that nobody needs to accept: its application is the listener's handler (calling.py)."""
     t.accepted = 1
-    mine = own(tcp, t)
+    mine = handled(tcp, t)
     mine.generation = 0                     # of an earlier connection
     mine.listener = listener.ep.index
     mine.listener_generation = listener.ep.generation

@@ -528,7 +528,7 @@ def notify(tcp: Tcp, t: Tcb) -> None:
 
 
 @compiled
-def own(tcp: Tcp, t: Tcb) -> Own:
+def handled(tcp: Tcp, t: Tcb) -> Own:
     """What its handler keeps of a connection."""
     return at(Own, addressof(tcp) + tcp.own + t.ep.index * OWN_SIZE)
 
@@ -538,7 +538,7 @@ def have_called(tcp: Tcp, t: Tcb) -> None:
     """Something has happened that the connection's handler is to see (calling.py)."""
     if t.ep.handler & WAITS == 0:
         t.ep.handler |= WAITS
-        own(tcp, t).next = tcp.called
+        handled(tcp, t).next = tcp.called
         tcp.called = t.ep.index
 
 

@@ -87,8 +87,8 @@ def rearm(tcp: Tcp, t: Tcb) -> None:
         first = min(first, c.linger)
     if c.user != 0:
         first = min(first, c.user)
-    if t.ep.handler != 0 and tcb.own(tcp, t).wake_at > tcp.now:
-        first = min(first, tcb.own(tcp, t).wake_at)
+    if t.ep.handler != 0 and tcb.handled(tcp, t).wake_at > tcp.now:
+        first = min(first, tcb.handled(tcp, t).wake_at)
     if first != timers.NEVER:
         timers.arm(tcp.timers, t.ep.index, first)
 

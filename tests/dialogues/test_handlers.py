@@ -176,7 +176,7 @@ def test_no_room(link):
             break
         assert sent < len(data)
     t = link.tcp_tcbs()[0]
-    assert tcb.own(link.tcp, t).blocked == 1
+    assert tcb.handled(link.tcp, t).blocked == 1
     assert link.talk().sent < sent
     calls = len(spy.events)
     link.peer_sends(data=b"")                                   # nothing has changed: it is not called again
@@ -809,7 +809,7 @@ def story(handler):
                 link._note(seg)
                 sent.append((seg.seq, seg.data))
             link.peer_sends(ACK)
-        own = tcb.own(link.tcp, link.tcp_tcbs()[0])
+        own = tcb.handled(link.tcp, link.tcp_tcbs()[0])
         remembered = [getattr(own, name) for name in "abcdefgh"]
         [count] = link.stack.handlers().values()
         return sent, remembered, count
