@@ -4,7 +4,7 @@ from __future__ import annotations
 from .. import calling, datagram, drive, handles
 from ..datagram import Sock
 from ..endpoint import Endpoint, Kind
-from ..errors import EINVAL, EOPNOTSUPP
+from ..errors import EBUSY, EINVAL, EOPNOTSUPP
 from ..exchange import HANDLERS
 from ..machine import addressof, compiled
 from ..machine import lock as mutex
@@ -35,6 +35,10 @@ def set_handler(w: World, h: int, ep: Endpoint, slot: int) -> int:
 def _of_stream(w: World, ep: Endpoint, t: Tcb, slot: int) -> int:
     mutex.lock(addressof(t) + RCV_LOCK)
     mutex.lock(addressof(t) + SND_LOCK)
+    if slot != 0 and (t.space.rcv_lent or t.space.snd_lent):
+        mutex.unlock(addressof(t) + SND_LOCK)
+        mutex.unlock(addressof(t) + RCV_LOCK)
+        return -EBUSY                                   # the application is in the rings
     drive.lock(w)
     now = drive.time(w)
     w.tcp.now = now
