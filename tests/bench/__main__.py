@@ -33,8 +33,8 @@ Results = dict[str, dict[str, Any]]
 Peers = list[tuple[str, Callable[[], AbstractContextManager[Target]]]]
 
 COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
-    "tcp in": ("into stack\nGbit/s (CPU s/GB)", lambda f: f"{f['gbit_s']:.2f} ({f['cpu_s_per_gb']:.2f})"),
-    "tcp out": ("out of stack\nGbit/s (CPU s/GB)", lambda f: f"{f['gbit_s']:.2f} ({f['cpu_s_per_gb']:.2f})"),
+    "tcp in": ("into stack\nGbit/s (CPU s/GB)", lambda f: f"{f['gbit_s']:.3g} ({f['cpu_s_per_gb']:.2g})"),
+    "tcp out": ("out of stack\nGbit/s (CPU s/GB)", lambda f: f"{f['gbit_s']:.3g} ({f['cpu_s_per_gb']:.2g})"),
     "rr 1 cpu": ("request/response 1 CPU\n/s (p50/p99 us)",
                  lambda f: f"{f['per_s']:,.0f} ({f['p50_us']:.0f}/{f['p99_us']:.0f})"),
     "rr 2 cpus": ("2 CPUs\n/s (p50/p99 us)", lambda f: f"{f['per_s']:,.0f} ({f['p50_us']:.0f}/{f['p99_us']:.0f})"),
@@ -165,7 +165,7 @@ def _measure(name: str, peer: Callable[[], AbstractContextManager[Target]],
                     with console.status(f"{name}: {what}"):
                         runs = [chosen[what](target, seconds) for _ in range(repeat)]
                     results[what] = {"median": {key: statistics.median(run[key] for run in runs) for key in runs[0]},
-                                     "runs": runs}
+                                     "load": os.getloadavg()[0], "runs": runs}
         except (MeasurementError, OSError, RuntimeError) as error:
             console.print(f"{name}: {error}", style="yellow", highlight=False)
             if isinstance(error, RuntimeError):      # it does not even start
@@ -193,7 +193,7 @@ def _print(results: Results, chosen: dict[str, Any]) -> None:
     for what in chosen:
         heading, show = COLUMNS[what]
         table.add_row(heading, *(_cell(r.get(what), show) for r in results.values()))
-    Console(width=max(100, Console().width)).print(table)
+    Console(width=max(150, Console().width)).print(table)
 
 
 def _cell(result: dict[str, Any] | None, show: Callable[[Figures], str]) -> str:

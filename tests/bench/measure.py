@@ -24,6 +24,7 @@ PUSH = 128 << 10                # bytes of a send
 PULL = 256 << 10
 WARM_UP = 0.5                   # seconds before a transfer is measured
 PATIENCE = 10.0                 # seconds that anything may take before it counts as failed
+LONGEST = 60.0                  # ... or thousands of connections together
 OUTSTANDING = 64
 TOGETHER, OPEN = 1000, 5000
 TICK = os.sysconf("SC_CLK_TCK")
@@ -211,7 +212,10 @@ def udp_echo(target: Target, seconds: float) -> Figures:
 def _opened(target: Target, count: int) -> Iterator[list[socket.socket]]:
     socks: list[socket.socket] = []
     try:
+        until = time.monotonic() + LONGEST
         for i in range(count):
+            if time.monotonic() > until:
+                raise MeasurementError(f"{i} of {count} open after {LONGEST:.0f} s")
             try:
                 socks.append(_connect(target, ECHO))
             except MeasurementError as error:
@@ -248,7 +252,10 @@ def open_at_once(target: Target, seconds: float, count: int = OPEN) -> Figures:
         for sock in socks:
             sock.sendall(message)
         answered = 0
+        until = time.monotonic() + LONGEST
         for sock in socks:
+            if time.monotonic() > until:
+                break
             with contextlib.suppress(OSError):
                 answered += len(sock.recv(REQUEST, socket.MSG_WAITALL)) == REQUEST
         return {"open": float(len(socks)), "answered": float(answered), "open_s": opened,
