@@ -7,6 +7,7 @@ compared, so that a machine with other programs on it gives nearly the same rati
 from __future__ import annotations
 
 import ctypes
+import socket
 import statistics
 import sys
 import tempfile
@@ -24,6 +25,10 @@ from netstack.warm import ensure_compiled
 ROUNDS = 7
 PUSH, PULL = 128 << 10, 256 << 10
 MTUS = (1500, 65535)
+BUFFER = 4 << 20
+SINGLE = 60             # reads of each size and way
+SIZES = (64, 4096, 16384, 65536, 262144, 1 << 20)
+FIONREAD = 0x541B
 GB = 1e9
 
 Way = Callable[[Any, int], None]        # (socket, bytes)
@@ -122,10 +127,38 @@ def measure(mtu: int, total: int, writer: Way, reader: Way) -> float:
         return used / total * GB
 
 
+def alone(size: int) -> tuple[float, float]:
+    """CPU microseconds of the reading thread for `size` bytes that wait already: recv_into, recv_view."""
+    with ExitStack() as life:
+        stack = life.enter_context(netstack.Stack())
+        server, client = (life.enter_context(stack.socket()) for _ in range(2))
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        server.bind(("127.0.0.1", 7))
+        server.listen()
+        client.connect(("127.0.0.1", 7))
+        conn = life.enter_context(server.accept()[0])
+        results: list[list[float]] = [[], []]
+        for _ in range(SINGLE):
+            for way, result in zip((recv_into, recv_view), results, strict=True):
+                thread = threading.Thread(target=client.sendall, args=(bytes(size),))
+                thread.start()
+                thread.join()
+                stack.wait_for(lambda: conn.ioctl(FIONREAD) == size)
+                began = time.thread_time_ns()
+                way(conn, size)
+                result.append((time.thread_time_ns() - began) / 1000)
+        return statistics.median(results[0]), statistics.median(results[1])
+
+
 def main(megabytes: str = "256") -> None:
     """Print the table."""
     ensure_compiled()
     total = int(megabytes) << 20
+    print("| bytes that wait | recv_into, us | recv_view, us |\n|---|---|---|")
+    for size in SIZES:
+        print("| {:,} | {:.1f} | {:.1f} |".format(size, *alone(size)), flush=True)
+    print()
     with tempfile.NamedTemporaryFile() as file:
         file.write(bytes(total))
         file.flush()
