@@ -406,6 +406,20 @@ def test_a_handler_for_a_connection_that_has_text(link):
     link.expect(data=b"early")
 
 
+def test_not_while_the_application_is_in_the_rings(link):
+    """recv_view and a handler cannot both have what has come."""
+    conn = link.established()
+    link.peer_sends(data=b"mine")
+    with conn.recv_view() as view:
+        assert bytes(view) == b"mine"
+        with pytest.raises(OSError, match="busy"):
+            conn.set_handler(services.discard)
+    conn.set_handler(services.discard)
+    for lend in (conn.recv_view, lambda: conn.send_view(10)):
+        with pytest.raises(OSError, match="busy"), lend():
+            pass
+
+
 # ---- coming and going
 
 def test_taken_from_a_listener(link):
