@@ -213,14 +213,16 @@ def wake(x: Exchange, when: int) -> None:
 def end(x: Exchange) -> None:
     """TCP: nothing more will be sent; what was is, and then FIN.  What comes is still shown."""
     c = at(Call, addressof(x))
-    c.wish = max(c.wish, Wish.END)
+    if c.wish < Wish.END:
+        c.wish = Wish.END
 
 
 @compiled
 def close(x: Exchange) -> None:
     """TCP: the connection is done with.  What was sent arrives; what was not consumed is lost, and the peer is told."""
     c = at(Call, addressof(x))
-    c.wish = max(c.wish, Wish.CLOSE)
+    if c.wish < Wish.CLOSE:
+        c.wish = Wish.CLOSE
 
 
 @compiled

@@ -591,7 +591,9 @@ def failing(x: Exchange) -> None:
         raise ValueError
 
 
-def test_an_error_in_compiled_code(link, capfd):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_in_compiled_code(link):
+    """numba writes it to stderr."""
     opened(link, failing)
     link.peer_sends(data=b"x")
     link.expect(RST | ACK)
