@@ -13,8 +13,12 @@ from typing import Any
 from .measure import Figures
 
 
+def _rounded(x: float, digits: int) -> str:
+    return f"{float(f'{x:.{digits}g}'):,g}"
+
+
 def _transfer(f: Figures) -> str:
-    return f"{f['gbit_s']:.3g} ({f['cpu_s_per_gb']:.2g})"
+    return f"{_rounded(f['gbit_s'], 3)} ({_rounded(f['cpu_s_per_gb'], 2)})"
 
 
 def _latency(f: Figures) -> str:
