@@ -15,6 +15,7 @@ from ..machine import compiled, i32, load8, put16, record, store8, sum16, u8, u1
 HEADER = 10             # bytes of struct virtio_net_hdr
 NEEDS_CSUM = 1          # its `flags`
 DATA_VALID = 2
+UDP_CHECKSUM = 6        # where UDP's stands in its header
 ECN = 0x80              # in gso_type: the first segment has CWR, the others not
 
 
@@ -124,14 +125,17 @@ def complete(o: Offload, frame: int, n: int) -> None:
     """Fill in the checksum that a frame of n bytes, in one piece, lacks (a large one's is that of all of it)."""
     if o.start != 0:
         at = frame + o.start
-        put_checksum(at + o.field, sum16(at, n - o.start, 0))
+        put_checksum(at, o.field, sum16(at, n - o.start, 0))
         o.start = 0
 
 
 @compiled
-def put_checksum(field: int, acc: int) -> None:
-    """Write the checksum of which `acc` is the sum, in 16 bits.  0 would mean to UDP that there is none (RFC 768)."""
-    put16(field, acc ^ 0xFFFF if acc != 0xFFFF else 0xFFFF)
+def put_checksum(transport: int, offset: int, acc: int) -> None:
+    """Write the checksum of which `acc` is the sum, in 16 bits, at its place in the transport header.
+
+    0 would mean to UDP that there is none, and is sent as all ones (RFC 768).
+    """
+    put16(transport + offset, acc ^ 0xFFFF if acc != 0xFFFF or offset != UDP_CHECKSUM else 0xFFFF)
 
 
 @compiled

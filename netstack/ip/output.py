@@ -119,10 +119,10 @@ def _note(net: Net, packet: Packet, header_len: int, v4: bool) -> None:
 @compiled
 def _complete(packet: Packet) -> None:
     """The transport checksum, before the packet is cut into fragments."""
-    field = packet.head + packet.csum_offset
     acc = checksum.add(0, packet.head, packet.head_len, 0)
     acc = checksum.add(acc, packet.a, packet.a_len, packet.head_len & 1)
-    put_checksum(field, checksum.add(acc, packet.b, packet.b_len, (packet.head_len + packet.a_len) & 1))
+    acc = checksum.add(acc, packet.b, packet.b_len, (packet.head_len + packet.a_len) & 1)
+    put_checksum(packet.head, packet.csum_offset, acc)
 
 
 @unit

@@ -47,7 +47,7 @@ def complete(net: Net, parts: int) -> None:
     at = net.iov[0] + o.start
     acc = checksum.add(0, at, net.iov[1] - o.start, 0)
     acc = checksum.gather(acc, addressof(net.iov) + 16, parts - 1)      # what stands in the first piece is even
-    put_checksum(at + o.field, acc)
+    put_checksum(at, o.field, acc)
     clear(o)
 
 
@@ -91,7 +91,7 @@ def send(net: Net, iface: Interface, parts: int, total: int, now: int) -> int:
     id = be16(ip + 4)
     # the pseudo header's sum, without its length (RFC 1624: its complement is added)
     pseudo = checksum.fold(be16(transport + o.field) + (~(total - start) & 0xFFFF))
-    field = transport + o.field
+    field = o.field
     clear(o)
     begin = 0
     while begin < payload:
@@ -115,12 +115,12 @@ def send(net: Net, iface: Interface, parts: int, total: int, now: int) -> int:
             if begin > 0:
                 mask |= CWR
             store8(transport + 13, flags & ~mask)
-        put16(field, 0)
+        put16(transport + field, 0)
         pieces = _payload(net, parts, header, begin, n)
         net.cut[0] = h
         net.cut[1] = header
         acc = checksum.add(checksum.fold(pseudo + length), transport, header - start, 0)
-        put_checksum(field, checksum.gather(acc, addressof(net.cut) + 16, pieces))
+        put_checksum(transport, field, checksum.gather(acc, addressof(net.cut) + 16, pieces))
         error = put_frame(net, iface, addressof(net.cut), pieces + 1, header + n, now)
         if error < 0:
             return error

@@ -69,6 +69,14 @@ def test_writev_gathers(call, pipe):
     assert os.read(pipe[0], 100) == b"headfirstsecond"
 
 
+def test_readv_scatters(call, pipe):
+    held = [at(bytes(4)), at(bytes(5)), at(bytes(10))]
+    iov = (ctypes.c_int64 * 6)(*(v for buffer, p in held for v in (p, len(buffer.raw))))
+    os.write(pipe[1], b"headfirstsecond")
+    assert call(libc.readv, pipe[0], ctypes.addressof(iov), 3) == 15
+    assert [buffer.raw for buffer, _ in held] == [b"head", b"first", b"second" + bytes(4)]
+
+
 def test_send_recv_shutdown(call):
     a, b = socket.socketpair()
     with a, b:

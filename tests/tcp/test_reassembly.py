@@ -90,6 +90,8 @@ def test_against_a_set_of_positions(start, steps, near):
         """One segment, and everything that must be true after it."""
         fin = last == LENGTH
         twice = naive.take(first, last, fin)
+        if naive.nxt > LENGTH:                          # as Linux: the ACK of the FIN tells of no duplicate
+            twice = None
         newest = runs(naive.held)
         link.peer_sends(ACK | (FIN if fin else 0), seq=base + first, data=TEXT[first:last])
         replies = link.drain()
