@@ -157,7 +157,7 @@ def test_clean(quiet: None, net: Any, joined: Any, spawn: Any, combination: tupl
     assert agreed == combination
     assert {name: n for name, n in grown.items() if name in UNEXPECTED} == {}
     assert net.stack.stats()["tcp.retrans_segs"] == 0
-    assert grown["TcpInSegs"] > SIZE // 1460
+    assert grown["TcpInSegs"] > SIZE // 65536           # with offloads the kernel counts what we hand it at once as one
 
 
 @pytest.fixture
