@@ -89,6 +89,7 @@ def send(net: Net, iface: Interface, parts: int, total: int, now: int) -> int:
     flags = 0 if udp else load8(transport + 13)
     seq = 0 if udp else be32(transport + 4)
     id = be16(ip + 4)
+    first = be16(ip)                            # with the codepoint of ECN, which `impair` may change in a segment
     # the pseudo header's sum, without its length (RFC 1624: its complement is added)
     pseudo = checksum.fold(be16(transport + o.field) + (~(total - start) & 0xFFFF))
     field = o.field
@@ -97,6 +98,7 @@ def send(net: Net, iface: Interface, parts: int, total: int, now: int) -> int:
     while begin < payload:
         n = min(size, payload - begin)
         length = header - start + n                 # of the transport packet
+        put16(ip, first)
         if v4:
             put16(ip + 2, header - ethernet.HEADER_LEN + n)
             put16(ip + 4, id)

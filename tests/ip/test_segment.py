@@ -115,6 +115,25 @@ def test_udp(host: Host, version: str) -> None:
     assert [f[UDP].len for f in got] == [1208, 1208, 108]
 
 
+@pytest.mark.parametrize("version", PEERS)
+def test_each_segment_is_marked_by_itself(host: Host, version: str) -> None:
+    """A bad link that marks some packets (RFC 3168) does not mark those behind them."""
+    src, dst = PEERS[version]
+    imp = host.iface.impair_out
+    imp.on, imp.mark = 1, 1 << 30                           # one in four
+    for effect in range(7):
+        imp.rng[effect].state = effect + 1
+    header = bytes(TCP(sport=1000, dport=2000, flags="A"))
+    field = partial(src, dst, TCP_PROTOCOL, len(header) + 20_000)
+    header = header[:16] + field.to_bytes(2, "big") + header[18:]
+    assert send(host, dst, header, bytes(20_000), src=src, protocol=TCP_PROTOCOL, csum_offset=16, gso=Gso.TCPV4,
+                gso_size=500, dont_fragment=1, tos=2) == 0
+    got = sent(host)
+    marked = sum((f[IP].tos if version == "IPv4" else f[IPv6].tc) & 3 == 3 for f in got)
+    assert len(got) == 40
+    assert 0 < marked == imp.marked < 20
+
+
 def test_what_fits_is_one_segment(host: Host) -> None:
     assert tcp(host, "IPv4", bytes(1000), 1000, "PA") == 0
     [frame] = sent(host)
