@@ -1,6 +1,6 @@
 """Compile the engine, or load it from the cache; and say so while it takes long.
 
-A fresh machine compiles once, in about a minute; later processes load the
+A fresh machine compiles once, in some minutes; later processes load the
 result in a second.  Two processes share the work where there are two CPUs:
 each takes the next piece that the other has not taken, and what one has put
 into the cache the other finds there.  `docs/one-source-two-speeds.md`.
@@ -139,7 +139,7 @@ def _silence() -> Iterator[None]:
 def _progress(absent: list[Any]) -> Iterator[None]:
     """A progress bar in a terminal; one line before and one after elsewhere."""
     if not sys.stderr.isatty():
-        print("netstack: compiling the engine for this machine, once (about a minute)", file=sys.stderr, flush=True)
+        print("netstack: compiling the engine for this machine, once (some minutes)", file=sys.stderr, flush=True)
         started = time.monotonic()
         yield
         print(f"netstack: compiled in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
