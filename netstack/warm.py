@@ -1,7 +1,7 @@
 """Compile the engine, or load it from the cache; and say so while it takes long.
 
 A fresh machine compiles once, in some minutes; later processes load the
-result in a second.  Two processes share the work where there are two CPUs:
+result in some seconds.  Two processes share the work where there are two CPUs:
 each takes the next piece that the other has not taken, and what one has put
 into the cache the other finds there.  `docs/one-source-two-speeds.md`.
 """
