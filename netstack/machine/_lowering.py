@@ -31,6 +31,7 @@ from numba.extending import (
 )
 
 from . import atomic, libc, memory, record, unit
+from ._sum16 import sum16_function
 from .primitive import PRIMITIVES
 
 config: Any = _config
@@ -378,71 +379,9 @@ def _equal(context: Any, builder: Any, a: Any, b: Any, n: Any) -> Any:
 
 
 @_lower(memory.sum16, 3)
-def _sum16(context: Any, builder: Any, p: Any, n: Any, acc: Any) -> Any:
-    """RFC 1071 section 2(B) and (C): add native 32-bit lanes into 64-bit sums, fold, swap once.
-
-    The loop is emitted as a function of its own in every module, so that it is vectorised once
-    and called, not copied into every caller.
-    """
+def _lower_sum16(context: Any, builder: Any, p: Any, n: Any, acc: Any) -> Any:
     _check_fence(context, builder, p, n)
-    fn = _sum_function(builder.module)
-    return builder.call(fn, [p, n, acc])
-
-
-def _sum_function(module: Any) -> Any:
-    name = "netstack_sum16"
-    if name in module.globals:
-        return module.globals[name]
-    fn = ir.Function(module, ir.FunctionType(I64, [I64, I64, I64]), name)
-    fn.linkage = "internal"
-    p, n, acc = fn.args
-    zero = ir.Constant(I64, 0)
-    entry, loop, body, after = (fn.append_basic_block(x) for x in ("entry", "loop", "body", "after"))
-    b = ir.IRBuilder(entry)
-    whole = b.and_(n, ir.Constant(I64, -4))
-    b.branch(loop)
-    b.position_at_end(loop)
-    i = b.phi(I64)
-    total = b.phi(I64)
-    i.add_incoming(zero, entry)
-    total.add_incoming(zero, entry)
-    b.cbranch(b.icmp_signed("<", i, whole), body, after)
-    b.position_at_end(body)
-    lane = b.zext(_load_int(b, b.add(p, i), 32), I64)
-    i.add_incoming(b.add(i, ir.Constant(I64, 4)), body)
-    total.add_incoming(b.add(total, lane), body)
-    b.branch(loop)
-    b.position_at_end(after)
-    # the tail: 2 bytes, then 1 (padded with a zero after it, which is the high byte of a little-endian word)
-    has2 = b.icmp_signed("!=", b.and_(n, ir.Constant(I64, 2)), zero)
-    end2 = fn.append_basic_block("tail2")
-    mid = fn.append_basic_block("mid")
-    b.cbranch(has2, end2, mid)
-    t2 = ir.IRBuilder(end2)
-    v2 = t2.add(total, t2.zext(_load_int(t2, t2.add(p, whole), 16), I64))
-    t2.branch(mid)
-    m = ir.IRBuilder(mid)
-    s = m.phi(I64)
-    s.add_incoming(total, after)
-    s.add_incoming(v2, end2)
-    end1, done = fn.append_basic_block("tail1"), fn.append_basic_block("done")
-    m.cbranch(m.icmp_signed("!=", m.and_(n, ir.Constant(I64, 1)), zero), end1, done)
-    t1 = ir.IRBuilder(end1)
-    v1 = t1.add(s, t1.zext(_load_int(t1, t1.sub(t1.add(p, n), ir.Constant(I64, 1)), 8), I64))
-    t1.branch(done)
-    d = ir.IRBuilder(done)
-    r = d.phi(I64)
-    r.add_incoming(s, mid)
-    r.add_incoming(v1, end1)
-    folded: Any = r
-    for shift, mask in ((32, 0xFFFF_FFFF), (32, 0xFFFF_FFFF), (16, 0xFFFF), (16, 0xFFFF), (16, 0xFFFF)):
-        folded = d.add(d.and_(folded, ir.Constant(I64, mask)), d.lshr(folded, ir.Constant(I64, shift)))
-    swapped = d.zext(_swap(d, d.trunc(folded, I16)), I64)
-    out = d.add(swapped, acc)
-    for _ in range(2):
-        out = d.add(d.and_(out, ir.Constant(I64, 0xFFFF)), d.lshr(out, ir.Constant(I64, 16)))
-    d.ret(out)
-    return fn
+    return builder.call(sum16_function(builder.module), [p, n, acc])
 
 
 @_lower(memory.mix64, 2)
