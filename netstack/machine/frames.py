@@ -20,6 +20,7 @@ from .libc import futex_wake, write
 from .memory import copy, load64, store64
 from .record import addressof, at, i32, i64, offsetof, record, sizeof, u32
 
+WARM = 64 << 10     # bytes of the ring that are used again and again while the reader keeps up
 SKIP = -1           # a length that means: the rest of the ring is unused, go to its start
 
 
@@ -68,9 +69,12 @@ def _reserve(f: Frames, n: int) -> int:
     """The position for a frame of n bytes, or -1.  Writers only, under the lock."""
     need = 8 + ((n + 7) & -8)
     mask = f.size - 1
-    rest = f.size - (f.tail & mask)
-    skip = rest if need > rest else 0
-    if f.tail + skip + need - load_acquire64(addressof(f) + HEAD) > f.size:
+    used = f.tail & mask
+    rest = f.size - used
+    head = load_acquire64(addressof(f) + HEAD)
+    # An empty queue begins at its front again: so only as much of it is touched, and stays in the cache, as is needed.
+    skip = rest if need > rest or (head == f.tail and used >= WARM and need <= used) else 0
+    if f.tail + skip + need - head > f.size:
         return -1
     if skip:
         store64(addressof(f) + BYTES + (f.tail & mask), SKIP)

@@ -105,6 +105,22 @@ def test_the_end_is_skipped():
     assert frames.is_empty(f)
 
 
+def test_a_queue_that_empties_begins_anew():
+    """While the reader keeps up, little more than WARM bytes of a large ring are ever touched."""
+    f = new_queue(4 * frames.WARM)
+    data = bytes(1500)
+    places = set()
+    for _ in range(1000):
+        assert push(f, data) == len(data)
+        assert push(f, b"another") == 7
+        places.add(frames.peek(f) - addressof(f))
+        assert pop(f) == data
+        assert pop(f) == b"another"
+    assert max(places) <= frames.BYTES + frames.WARM + 2 * len(data)
+    assert len(places) > 10
+    assert f.dropped == 0
+
+
 def test_a_copy_of_the_reader_sees_the_same():
     """The length stands eight bytes before the frame."""
     f = new_queue()
