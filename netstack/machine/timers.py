@@ -53,6 +53,7 @@ class Timers:
     nodes: i64          # distance of the nodes from this record
     lists: i64          # distance of the lists, level by level
     tick: i64           # the present; no list before it has anything
+    next: i64           # what `next_deadline` tells, or 0: it has to look
     count: i32          # slots armed
     capacity: i32       # slots
     filled: Annotated[Array[u32], 10]       # for each level one bit for each list that is not empty
@@ -159,6 +160,8 @@ def _link(t: Timers, slot: int, n: Node) -> None:
 @compiled
 def _unlink(t: Timers, n: Node) -> None:
     """Take a node out of its list."""
+    if n.deadline <= t.next:
+        t.next = 0
     index = list_of(t, n.deadline)
     q = queue(t, index)
     if n.prev != FIRST:
@@ -186,6 +189,7 @@ def arm(t: Timers, slot: int, deadline: int) -> None:
     else:
         return
     n.deadline = deadline
+    t.next = min(deadline, t.next)
     _link(t, slot, n)
 
 
@@ -201,6 +205,14 @@ def disarm(t: Timers, slot: int) -> None:
 @compiled
 def next_deadline(t: Timers) -> int:
     """The earliest armed deadline, or NEVER.  One that is far away, among many, may be told earlier than it is."""
+    if t.next == 0:
+        t.next = _look(t)
+    return t.next
+
+
+@compiled
+def _look(t: Timers) -> int:
+    """... as the lists have it."""
     if t.count == 0:
         return NEVER
     index = _first_list(t)
@@ -243,10 +255,12 @@ def is_due(t: Timers, now: int) -> bool:
         if start > present:
             break
         t.tick = max(start, t.tick)
+        t.next = 0
         if index < LISTS:
             return node(t, queue(t, index).first - 1).deadline <= now
         _go_down(t, index)
     t.tick = present
+    t.next = 0
     return False
 
 

@@ -110,3 +110,21 @@ def test_disarming_what_is_not_armed():
     timers.arm(t, 5, 1)
     timers.disarm(t, 4)
     assert (t.count, timers.expire(t, 0), timers.expire(t, 1), timers.expire(t, 1)) == (1, -1, 5, -1)
+
+
+def test_a_time_that_was_told_too_early_passes():
+    """Of many deadlines far away the beginning of their list is told; also after they are gone time goes on."""
+    n = 2 * timers.NEAR
+    far = 100_000_000_000
+    t, _memory = new_timers(n)
+    for slot in range(n):
+        timers.arm(t, slot, far + slot)
+    told = timers.next_deadline(t)
+    assert 0 < told < far
+    assert timers.expire(t, told) == -1
+    assert told < timers.next_deadline(t) <= far
+    told = timers.next_deadline(t)
+    for slot in range(n):
+        timers.disarm(t, slot)
+    assert timers.expire(t, told) == -1
+    assert timers.next_deadline(t) == NEVER
