@@ -77,33 +77,34 @@ class Many:
         self._closing = True
         self._wake()
         self._thread.join()
+        served = [key.data for key in self._selector.get_map().values() if key.data is not None]
+        for shared in (*served, *self._arrivals):
+            if not isinstance(shared, Listening):
+                shared.conn.close()
+        self._arrivals.clear()
+        self._selector.close()
+        if not self.native:
+            os.close(self._bell)
+            os.close(self._ring)
+            self._bell = self._ring = -1
 
     def _wake(self) -> None:
-        if self.native:
-            self._selector.wakeup()
-            return
-        with contextlib.suppress(BlockingIOError):      # a full pipe wakes it too
-            os.write(self._ring, b"!")
+        with contextlib.suppress(OSError):      # a full pipe wakes it too; or the stack was closed, or this is
+            if self.native:
+                self._selector.wakeup()
+            else:
+                os.write(self._ring, b"!")
 
     def _run(self) -> None:
         buffer = memoryview(bytearray(BUFFER))
         select = self._selector.select
-        try:
+        with contextlib.suppress(OSError):      # the stack was closed
             while not self._closing:
                 for key, ready in select():
                     if key.data is not None:
                         self._turn(key.data, buffer, ready)
                 if self._arrivals:
                     self._welcome()
-        except OSError:             # the stack was closed
-            return
-        for key in list(self._selector.get_map().values()):
-            if key.data is not None and not isinstance(key.data, Listening):
-                key.data.conn.close()
-        self._selector.close()
-        if not self.native:
-            os.close(self._bell)
-            os.close(self._ring)
 
     def _welcome(self) -> None:
         if not self.native:
