@@ -47,48 +47,65 @@ class _Sources:
     """The import graph of the package's own files, and a hash of each with all it reaches."""
 
     def __init__(self) -> None:
-        self._text: dict[Path, bytes] = {}
-        self._reached: dict[Path, frozenset[Path]] = {}
+        self._hash: dict[Path, bytes] = {}
+        self._names: dict[Path, frozenset[str]] = {}
+        self._imported: dict[Path, list[Path]] = {}
+        self._machine = sorted((PACKAGE / "machine").glob("*.py"))      # what compiles is part of what is compiled
 
     def digest(self, file: Path) -> str:
         h = hashlib.sha256()
         reached = self._reach(file)
         if PACKAGE not in file.parents:     # a user's own module: what it imports of us we do not read in its text
-            reached |= frozenset(PACKAGE.rglob("*.py"))
-        for path in sorted(reached):
-            h.update(str(path).encode() + b"\0" + self._read(path))
+            reached |= set(PACKAGE.rglob("*.py"))
+        for path in sorted(reached, key=str):
+            self._imports(path)
+            h.update(str(path).encode() + b"\0" + self._hash[path])
         return h.hexdigest()[:16]
 
-    def _read(self, path: Path) -> bytes:
-        if path not in self._text:
-            self._text[path] = path.read_bytes()
-        return self._text[path]
-
-    def _reach(self, file: Path) -> frozenset[Path]:
-        if file not in self._reached:
-            seen: set[Path] = set()
-            todo = [file, *sorted((PACKAGE / "machine").glob("*.py"))]      # what compiles is part of what is compiled
-            while todo:
-                path = todo.pop()
-                if path not in seen:
-                    seen.add(path)
-                    todo.extend(self._imports(path))
-            self._reached[file] = frozenset(seen)
-        return self._reached[file]
+    def _reach(self, file: Path) -> set[Path]:
+        seen: set[Path] = set()
+        todo = [file, *self._machine]
+        while todo:
+            path = todo.pop()
+            if path not in seen:
+                seen.add(path)
+                todo.extend(self._imports(path))
+        return seen
 
     def _imports(self, file: Path) -> list[Path]:
-        found = []
-        for dots, dotted, names in _IMPORT.findall(self._read(file).decode()):
-            base = file.parent
-            for _ in dots[1:]:
-                base = base.parent
-            target = base.joinpath(*dotted.split(".")) if dotted else base
-            candidates = [target.with_suffix(".py"), target / "__init__.py"]
-            for name in re.findall(r"[\w ]+", names):
-                if name.strip():
-                    candidates += [target / f"{name.split()[0]}.py", target / name.split()[0] / "__init__.py"]
-            found += [c for c in candidates if c.is_file()]
+        """What a file imports of the package itself; each is read once."""
+        if file not in self._imported:
+            text = file.read_bytes()
+            self._hash[file] = hashlib.sha256(text).digest()
+            found = []
+            for dots, dotted, names in _IMPORT.findall(text.decode()):
+                base = file.parent
+                for _ in dots[1:]:
+                    base = base.parent
+                if dotted:
+                    *above, last = dotted.split(".")
+                    base = base.joinpath(*above)
+                else:
+                    base, last = base.parent, base.name
+                found += self._module(base, last)
+                for name in re.findall(r"[\w ]+", names):
+                    if name.strip():
+                        found += self._module(base / last, name.split()[0])
+            self._imported[file] = found
+        return self._imported[file]
+
+    def _module(self, folder: Path, name: str) -> list[Path]:
+        """The files NAME.py and NAME/__init__.py in a folder, as far as they are there."""
+        names = self._in(folder)
+        found = [folder / f"{name}.py"] if f"{name}.py" in names else []
+        if name in names and "__init__.py" in self._in(folder / name):
+            found.append(folder / name / "__init__.py")
         return found
+
+    def _in(self, folder: Path) -> frozenset[str]:
+        if folder not in self._names:
+            self._names[folder] = frozenset(os.listdir(folder) if folder.is_dir() else ())
+        return self._names[folder]
 
 
 _sources = _Sources()
