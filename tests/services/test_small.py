@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import netstack
+from netstack.services.many import Many, Shared
 from netstack.services.small import CHARGEN, DAYTIME, DISCARD, ECHO, PATTERN, SmallServers
 
 HOSTS = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
@@ -119,3 +120,25 @@ def test_no_endless_conversation(pair: Any) -> None:
         sock.sendto(b"hello", (pair.a4, ECHO))
         with pytest.raises(TimeoutError):
             sock.recv(100)
+
+
+def test_closing_while_the_thread_is_on_its_way_out(life: Any) -> None:
+    """The thread that serves may see that it is over before it is woken; what it served is closed either way."""
+    stack = life.enter_context(netstack.Stack())
+    listener = life.enter_context(stack.create_server(("127.0.0.1", ECHO)))
+    many = Many(stack)
+    ours = life.enter_context(stack.create_connection(("127.0.0.1", ECHO), timeout=20))
+    many.add(Shared(listener.accept()[0]))
+    many._closing = True
+    many._wake()
+    many._thread.join()
+    many.close()
+    many._wake()
+    assert ours.recv(1) == b""
+
+
+def test_closing_after_the_stack(life: Any) -> None:
+    stack = life.enter_context(netstack.Stack())
+    servers = life.enter_context(SmallServers(stack))
+    stack.close()
+    servers.close()
