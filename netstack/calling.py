@@ -11,7 +11,7 @@ from __future__ import annotations
 from . import datagram
 from .datagram import PREFIX, Prefix, Sock
 from .endpoint import HANDLER, WAITS, Endpoint, Kind, Own
-from .exchange import MAX_DATAGRAM, Call, Event, Wish
+from .exchange import MAX_DATAGRAM, Call, Event, Exchange, Wish
 from .machine import addressof, at, compiled, invoke2, invoke6, ring, unit
 from .tcp import calls, listen, receive, tcb, urgent
 from .tcp.tcb import State, Tcb, is_synchronized, mark_due
@@ -256,16 +256,22 @@ def _consume(w: World, t: Tcb, n: int, now: int) -> None:
 
 
 @compiled
-def _show(w: World, t: Tcb, own: Own, event: int, now: int) -> bool:
-    """Fill in the exchange and call.  False: the handler has failed."""
-    c = w.call
-    x = c.x
-    e = t.ep
+def _is_about(x: Exchange, e: Endpoint) -> None:
+    """Who the peer is, and the error."""
     x.peer_hi = e.remote_hi
     x.peer_lo = e.remote_lo
     x.peer_port = e.remote_port
     x.peer_scope = 0
     x.error = e.error
+
+
+@compiled
+def _show(w: World, t: Tcb, own: Own, event: int, now: int) -> bool:
+    """Fill in the exchange and call.  False: the handler has failed."""
+    c = w.call
+    x = c.x
+    e = t.ep
+    _is_about(x, e)
     c.rcv = addressof(t.rcv)
     c.head = t.rcv.head
     c.length = ring.used(t.rcv)
@@ -375,11 +381,7 @@ def _datagram(w: World, s: Sock, own: Own, event: int, prefix: int, now: int) ->
     c = w.call
     x = c.x
     e = s.ep
-    x.peer_hi = e.remote_hi
-    x.peer_lo = e.remote_lo
-    x.peer_port = e.remote_port
-    x.peer_scope = 0
-    x.error = e.error
+    _is_about(x, e)
     c.rcv = addressof(s.rcv)
     c.head = s.rcv.head
     c.length = 0

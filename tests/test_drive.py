@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 
 import pytest
@@ -15,6 +14,8 @@ from netstack.endpoint import EVERYBODY, Kind, pass_on
 from netstack.entry import life
 from netstack.machine.mode import JIT
 
+from .waiting import blocked, until
+
 SMALL = worlds.Profile(connections=64, sockets=64, runs=64, buffers=1 << 20)
 US = 1000
 
@@ -23,13 +24,6 @@ US = 1000
 def stack():
     with netstack.Stack() as made:
         yield made
-
-
-def until(condition) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def counted(monkeypatch, where: str) -> Counter[int]:
@@ -68,8 +62,7 @@ def test_one_connection_wakes_one_thread(stack, monkeypatch):
 
     with stack.create_server(("127.0.0.1", 0)) as server:
         threads = workers(4, work)
-        until(lambda: sum(calls.values()) == 4)
-        time.sleep(0.05)                        # all asleep
+        until(lambda: blocked(server) == 4)
         for i in range(1, 6):
             with stack.create_connection(server.getsockname()):
                 until(lambda i=i: len(taken) == i)
@@ -95,8 +88,7 @@ def test_one_datagram_wakes_one_thread(stack, monkeypatch):
     with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as sock, stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as far:
         sock.bind(("127.0.0.1", 0))
         threads = workers(4, work)
-        until(lambda: sum(calls.values()) == 4)
-        time.sleep(0.05)
+        until(lambda: blocked(sock) == 4)
         for i in range(1, 6):
             far.sendto(b"x", sock.getsockname())
             until(lambda i=i: len(got) == i)
@@ -118,7 +110,7 @@ def test_a_burst_is_for_all(stack):
 
     with stack.create_server(("127.0.0.1", 0)) as server:
         threads = workers(3, work)
-        time.sleep(0.05)
+        until(lambda: blocked(server) == 3)
         ends = [stack.socket() for _ in threads]
         for end in ends:
             end.setblocking(False)

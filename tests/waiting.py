@@ -18,15 +18,20 @@ def until(is_so: Callable[[], Any], what: str = "it") -> None:
         time.sleep(STEP)
 
 
-def is_blocked(sock: Any) -> bool:
-    """Whether a thread waits in a call on this socket of a stack: it sleeps, or it drives the engine."""
+def blocked(sock: Any) -> int:
+    """How many threads wait in a call on this socket of a stack: they sleep, or one drives the engine."""
     from netstack import datagram
     from netstack.endpoint import Kind
     from netstack.tcp import tcb
 
     w, index = sock._stack._record, sock._handle & 0xFFFF_FFFF
     ep = tcb.get(w.tcp, index).ep if sock._handle >> 56 == Kind.TCP else datagram.get(w.datagrams, index).ep
-    return bool(ep.waiters or ep.driving)
+    return int(ep.waiters) + bool(ep.driving)
+
+
+def is_blocked(sock: Any) -> bool:
+    """Whether any does."""
+    return blocked(sock) > 0
 
 
 def is_asleep(thread: int) -> bool:
