@@ -69,11 +69,15 @@ def _reserve(f: Frames, n: int) -> int:
     """The position for a frame of n bytes, or -1.  Writers only, under the lock."""
     need = 8 + ((n + 7) & -8)
     mask = f.size - 1
-    used = f.tail & mask
-    rest = f.size - used
     head = load_acquire64(addressof(f) + HEAD)
-    # An empty queue begins at its front again: so only as much of it is touched, and stays in the cache, as is needed.
-    skip = rest if need > rest or (head == f.tail and used >= WARM and need <= used) else 0
+    if head == f.tail and f.tail & mask >= WARM:
+        # An empty queue begins at its front again, so that what is used of it stays in the cache.  Who reads looks at
+        # the tail first, and sees an empty queue until the new frame is there.
+        head = (head | mask) + 1
+        store_release64(addressof(f) + HEAD, head)
+        f.tail = head
+    rest = f.size - (f.tail & mask)
+    skip = rest if need > rest else 0
     if f.tail + skip + need - head > f.size:
         return -1
     if skip:
@@ -152,7 +156,7 @@ def drop(f: Frames) -> None:
 @compiled
 def is_empty(f: Frames) -> bool:
     """Whether there is nothing to read."""
-    return load_acquire64(addressof(f) + TAIL) == f.head
+    return load_acquire64(addressof(f) + TAIL) <= f.head
 
 
 def frames_at(address: int) -> Frames:
