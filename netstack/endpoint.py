@@ -187,8 +187,11 @@ def in_use(ep: Endpoint) -> bool:
 
 @compiled
 def wake(ep: Endpoint, count: int) -> int:
-    """Wake up to `count` threads that sleep on this endpoint; how many.  No system call when there is none."""
-    fence_seq()
+    """Wake up to `count` threads that sleep on this endpoint; how many.  No system call when there is none.
+
+    A thread that goes to sleep counts itself in and then looks once more.  Between what is to wake it and this there
+    is a fence of the caller's.
+    """
     if load_acquire(addressof(ep) + WAITERS) == 0:
         return 0
     fetch_add(addressof(ep) + EVENT, 1)
@@ -199,6 +202,7 @@ def wake(ep: Endpoint, count: int) -> int:
 def pass_on(ep: Endpoint, more: bool) -> None:
     """One thread was woken for what had come (`engine.announce`), and has taken it: another one, if there is more."""
     if more and ep.waiters != 0:
+        fence_seq()
         wake(ep, 1)
 
 

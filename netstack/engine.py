@@ -18,6 +18,7 @@ from .machine import (
     addressof,
     at,
     compiled,
+    fence_seq,
     fetch_add,
     invoke2,
     invoke3,
@@ -325,6 +326,7 @@ def flush(w: World) -> None:
 def flush_unit(world: int, nothing: int) -> int:
     """... the work of it."""
     w = at(World, world)
+    fence_seq()                                             # one for all that are woken (`endpoint.wake`)
     index = w.tcp.notify_head
     while index != 0:
         t = tcb.get(w.tcp, index)

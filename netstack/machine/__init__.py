@@ -18,6 +18,7 @@ from .atomic import (
     relax,
     store_release,
     store_release64,
+    store_seq,
 )
 from .compiled import compiled
 from .memory import (
@@ -97,6 +98,7 @@ __all__ = [
     "store64",
     "store_release",
     "store_release64",
+    "store_seq",
     "sum16",
     "u8",
     "u16",

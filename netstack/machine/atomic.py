@@ -26,6 +26,12 @@ def store_release(p: int, v: int) -> None:
 
 
 @primitive
+def store_seq(p: int, v: int) -> None:
+    """Write the 32-bit word at p; a full memory barrier, too: what is read after it is read after it is seen."""
+    ctypes.c_uint32.from_address(p).value = v
+
+
+@primitive
 def load_acquire64(p: int) -> int:
     """The 64-bit word at p, acquire."""
     return ctypes.c_int64.from_address(p).value

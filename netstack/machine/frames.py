@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from .atomic import (
     compare_exchange,
-    fence_seq,
     load_acquire,
     load_acquire64,
     relax,
     store_release,
     store_release64,
+    store_seq,
 )
 from .compiled import compiled
 from .libc import futex_wake, write
@@ -118,8 +118,7 @@ def push(f: Frames, iov: int, parts: int, total: int) -> int:
     f.bytes += total
     store_release64(addressof(f) + TAIL, position + 8 + ((total + 7) & -8))
     store_release(addressof(f) + PUSHED, f.pushed + 1)
-    store_release(addressof(f) + LOCK, 0)
-    fence_seq()
+    store_seq(addressof(f) + LOCK, 0)
     if load_acquire(addressof(f) + ASLEEP) != 0 and f.bell >= 0:
         write(f.bell, addressof(f) + BELL_WORD, 8)
     if load_acquire(addressof(f) + SLEEPERS) != 0:
