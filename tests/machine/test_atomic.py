@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import ctypes
+import platform
+import re
 import threading
 
 import pytest
@@ -210,3 +212,19 @@ def test_full_fence(fenced):
         assert not thread.is_alive()
     assert not (results["a"][0] and results["b"][0])
     assert list(memory)[:2] == [1, 1]
+
+
+@pytest.mark.skipif(not JIT or platform.machine() != "x86_64", reason="the machine code of x86-64")
+def test_barriers_are_in_the_machine_code():
+    """An optimizer may drop one that it can prove to be of no use to a single thread."""
+    import numba
+
+    def barriers(p, q):
+        fence_seq()
+        first = load_acquire(p)
+        store_seq(q, 1)
+        return first + load_acquire(p)
+
+    made = numba.njit("int64(int64, int64)")(barriers)
+    text = next(iter(made.inspect_asm().values()))
+    assert re.search(r"(lock\s+or|mfence).*?mov.*?xchg.*?mov", text.partition(":")[2], re.DOTALL)
