@@ -98,8 +98,9 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_synack_retries": _count("tcp", "tcp_synack_retries", "answers to a SYN sent again", 0, 255),
     _V4 + "tcp_retries1": _count("tcp", "tcp_retries1", "retransmissions before the path's MTU is doubted", 0, 255),
     _V4 + "tcp_retries2": _count("tcp", "tcp_retries2", "retransmissions before a connection is given up", 0, 255),
+    _V4 + "tcp_rto_max_ms": _count("tcp", "tcp_rto_max", "ms that a retransmission waits at most", 1000, 120_000),
     _V4 + "tcp_orphan_retries": _count("tcp", "tcp_orphan_retries", "... when no application has it; 0: 8, but none "
-                                       "once the timeout is 120 s", 0, 255),
+                                       "once the timeout is tcp_rto_max_ms", 0, 255),
     _V4 + "tcp_max_orphans": _count("tcp", "tcp_max_orphans", "connections without an application that still have data "
                                     "or a FIN to send; one more is reset"),
     _V4 + "tcp_max_syn_backlog": _count("tcp", "tcp_max_syn_backlog", "half-open connections of one listener", 1),

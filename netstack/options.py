@@ -20,6 +20,7 @@ from .tcp import (
     path,
     receive,
     recovery,
+    rto,
     space,
     tcb,
     usertimeout,
@@ -42,7 +43,7 @@ TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPP
 TCP_SYNCNT, TCP_QUICKACK, TCP_USER_TIMEOUT = IPPROTO_TCP | 7, IPPROTO_TCP | 12, IPPROTO_TCP | 18
 TCP_LINGER2, TCP_DEFER_ACCEPT = IPPROTO_TCP | 8, IPPROTO_TCP | 9
 TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
-TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT = IPPROTO_TCP | 10, IPPROTO_TCP | 25
+TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT, TCP_RTO_MAX_MS = IPPROTO_TCP | 10, IPPROTO_TCP | 25, IPPROTO_TCP | 44
 TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = IPPROTO_TCP | 23, IPPROTO_TCP | 30, IPPROTO_TCP | 34
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
@@ -138,6 +139,8 @@ def _get_tcp(w: World, t: Tcb, option: int) -> int:
         return t.pacing.most if t.pacing.most != 0 else UNLIMITED_RATE
     if option == TCP_SYNCNT:
         return t.syn_retries if t.syn_retries != 0 else w.tcp.settings.tcp_syn_retries
+    if option == TCP_RTO_MAX_MS:
+        return rto.longest(t.rto) // MS
     if option == TCP_LINGER2:
         if t.linger2 < 0:
             return NO_LINGER
@@ -287,6 +290,10 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         if not 1 <= value <= 127:
             return -EINVAL
         t.syn_retries = value
+    elif option == TCP_RTO_MAX_MS:
+        if not rto.LEAST_MAX_RTO <= value * MS <= rto.MAX_RTO:
+            return -EINVAL
+        t.rto.most = value
     elif option == TCP_LINGER2:
         t.linger2 = min(value * SECOND, orphan.LONGEST_FIN_WAIT) if value >= 0 else orphan.NO_FIN_WAIT
     elif option == TCP_DEFER_ACCEPT:

@@ -26,7 +26,8 @@ globals().update({name: getattr(_real, name) for name in dir(_real)       # ever
                   if name not in globals() and not name.startswith("__") and name not in ("CAPI", "sethostname")})
 
 for _name, _value in (("MSG_FASTOPEN", 0x2000_0000), ("TCP_FASTOPEN", 23), ("TCP_FASTOPEN_CONNECT", 30),
-                      ("TCP_FASTOPEN_KEY", 33), ("TCP_FASTOPEN_NO_COOKIE", 34), ("TCP_INQ", 36), ("TCP_CM_INQ", 36)):
+                      ("TCP_FASTOPEN_KEY", 33), ("TCP_FASTOPEN_NO_COOKIE", 34), ("TCP_INQ", 36), ("TCP_CM_INQ", 36),
+                      ("TCP_RTO_MAX_MS", 44)):
     globals().setdefault(_name, _value)                                  # not every Python has a name for them
 
 SocketType = socket

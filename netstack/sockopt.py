@@ -43,6 +43,7 @@ TCP_FASTOPEN_CONNECT = 30
 TCP_FASTOPEN_KEY = 33
 TCP_FASTOPEN_NO_COOKIE = 34
 TCP_INQ = 36
+TCP_RTO_MAX_MS = 44
 IPV6_MTU_DISCOVER = 23
 
 
@@ -110,6 +111,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_STREAM, TCP_USER_TIMEOUT): Option(Form.INT, "milliseconds that data may stay unacknowledged (RFC 5482)",
                                         kinds=_TCP),
     (_STREAM, real.TCP_SYNCNT): Option(Form.INT, "SYNs sent again before connect gives up", kinds=_TCP),
+    (_STREAM, TCP_RTO_MAX_MS): Option(Form.INT, "milliseconds that a retransmission waits at most (RFC 6298 2.5)",
+                                      kinds=_TCP),
     (_STREAM, real.TCP_LINGER2): Option(Form.INT, "seconds in FIN-WAIT-2 once closed; -1: none, the peer is reset",
                                         kinds=_TCP),
     (_STREAM, real.TCP_DEFER_ACCEPT): Option(Form.INT, "seconds that a new connection may wait for its first text",

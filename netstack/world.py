@@ -236,6 +236,7 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_synack_retries = 5
     s.tcp_retries1 = 3
     s.tcp_retries2 = 15
+    s.tcp_rto_max = 120_000
     s.tcp_mtu_probing = 1
     s.tcp_base_mss = 1024
     s.tcp_min_snd_mss = 48

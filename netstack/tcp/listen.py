@@ -64,6 +64,7 @@ def create(tcp: Tcp) -> int:
     t.keepalive.count = s.tcp_keepalive_probes
     t.cc.algorithm = s.congestion
     rto.init(t.rto)
+    t.rto.most = s.tcp_rto_max
     return index
 
 
@@ -377,6 +378,7 @@ def _inherit(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
     t.user.limit = listener.user.limit
     t.user_mss = listener.user_mss
     t.syn_retries = listener.syn_retries
+    t.rto.most = listener.rto.most
     t.defer.limit = listener.defer.limit
     t.linger2 = listener.linger2
     copy(addressof(t.space), addressof(listener.space), SPACE_SIZE)

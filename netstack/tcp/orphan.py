@@ -11,7 +11,6 @@ from ..machine import SECOND, compiled, i64, record
 SAFE_RETRIES = 8            # tcp_orphan_retries 0 means this, while the timeout has not reached its limit
 LONGEST_FIN_WAIT = 120 * SECOND     # TCP_LINGER2 at most (TCP_FIN_TIMEOUT_MAX)
 NO_FIN_WAIT = -1
-LONG_SILENCE = 240 * SECOND         # Linux: 2 * TCP_RTO_MAX
 
 
 @record
@@ -37,9 +36,9 @@ def retries(setting: int, alive: bool, soft_error: int) -> int:
 
 
 @compiled
-def weight(quiet: int, alive: bool, soft_error: int) -> int:
-    """By how many bits an orphan counts for more, `quiet` for so long (tcp_out_of_resources)."""
-    return (1 if quiet > LONG_SILENCE or not alive else 0) + (1 if soft_error != 0 else 0)
+def weight(quiet: bool, alive: bool, soft_error: int) -> int:
+    """By how many bits an orphan counts for more; `quiet`: for twice the longest timeout (tcp_out_of_resources)."""
+    return (1 if quiet or not alive else 0) + (1 if soft_error != 0 else 0)
 
 
 @compiled

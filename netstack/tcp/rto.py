@@ -4,11 +4,12 @@ RFC 6298, "Computing TCP's Retransmission Timer".  Times are int64 nanoseconds.
 """
 from __future__ import annotations
 
-from ..machine import MS, SECOND, compiled, i64, record, u8
+from ..machine import MS, SECOND, compiled, i64, record, u8, u32
 
 INITIAL_RTO = 1 * SECOND    # (2.1)
 MIN_VARIATION = 200 * MS    # Differs: (2.4) asks for an RTO of 1 s at least; as Linux, SRTT and this are the least
 MAX_RTO = 120 * SECOND      # (2.5) at least 60 s; as Linux
+LEAST_MAX_RTO = 1 * SECOND  # Differs: TCP_RTO_MAX_MS may ask for so little, as on Linux
 FALLBACK_RTO = 3 * SECOND   # (5.7)
 GRANULARITY = 1 * MS        # G
 MIN_RTT_WINDOW = 300 * SECOND       # how long a smallest sample is believed (Linux: tcp_min_rtt_wlen)
@@ -26,6 +27,7 @@ class Rto:
     min_rtt_at: i64 # when it was seen
     sampled_at: i64 # when the last sample was taken: the next comes from what was sent since (one for each round trip)
     syn_at: i64     # when our SYN was sent; 0: more than once, or not yet
+    most: u32       # TCP_RTO_MAX_MS, ms; 0: MAX_RTO
     measured: u8    # 1 once a sample has been taken
     backoffs: u8    # consecutive expirations without progress
     syn_again: u8   # our SYN was sent again
@@ -41,6 +43,12 @@ def init(r: Rto) -> None:
 
 
 @compiled
+def longest(r: Rto) -> int:
+    """The largest timeout (2.5)."""
+    return r.most * MS if r.most != 0 else MAX_RTO
+
+
+@compiled
 def on_rtt_sample(r: Rto, rtt: int) -> None:
     """Take one round-trip time measurement, R'."""
     rtt = max(rtt, 1)
@@ -52,7 +60,7 @@ def on_rtt_sample(r: Rto, rtt: int) -> None:
         r.rttvar += (abs(r.srtt - rtt) - r.rttvar) // 4         # (2.3) beta = 1/4
         r.srtt += (rtt - r.srtt) // 8                           #       alpha = 1/8
     srtt = r.srtt - r.srtt % GRANULARITY
-    r.rto = min(srtt + max(MIN_VARIATION, 4 * r.rttvar), MAX_RTO)
+    r.rto = min(srtt + max(MIN_VARIATION, 4 * r.rttvar), longest(r))
 
 
 @compiled
@@ -72,7 +80,7 @@ def on_rtt(r: Rto, rtt: int, sent_at: int, now: int) -> None:
 @compiled
 def timeout(r: Rto) -> int:
     """The timeout in force, backoff included (5.5)."""
-    return min(r.rto << min(r.backoffs, 16), MAX_RTO)
+    return min(r.rto << min(r.backoffs, 16), longest(r))
 
 
 @compiled

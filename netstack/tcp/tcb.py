@@ -259,6 +259,7 @@ class TcpSettings:
     tcp_synack_retries: i32
     tcp_retries1: i32
     tcp_retries2: i32
+    tcp_rto_max: i32            # ms
     tcp_mtu_probing: i32        # mtu_probe.OFF ...
     tcp_base_mss: i32           # where the search begins, bytes
     tcp_min_snd_mss: i32
@@ -266,7 +267,6 @@ class TcpSettings:
     tcp_probe_threshold: i32    # bytes: a search that is so close is over
     tcp_orphan_retries: i32     # 0: 8, but none once the timeout has reached its limit
     tcp_max_orphans: i32
-    orphans_reserved: i32
     tcp_max_syn_backlog: i32
     somaxconn: i32
     tcp_syncookies: i32

@@ -137,14 +137,14 @@ def _limit(tcp: Tcp, t: Tcb) -> int:
 @compiled
 def _is_alive(t: Tcb) -> bool:
     """Whether the timeout has not reached its limit yet."""
-    return rto.timeout(t.rto) < rto.MAX_RTO
+    return rto.timeout(t.rto) < rto.longest(t.rto)
 
 
 @compiled
 def _is_starved(tcp: Tcp, t: Tcb, now: int) -> bool:
     """Whether an orphan that gets no answer was ended, because there are too many; doubtful ones go first."""
     last = max(t.stats.last_data_sent, t.keepalive.heard)
-    shift = orphan.weight(now - last, _is_alive(t), t.ep.soft_error)
+    shift = orphan.weight(now - last > 2 * rto.longest(t.rto), _is_alive(t), t.ep.soft_error)
     if t.ep.closed == 0 or not orphan.is_too_many(tcp.orphans, shift, tcp.settings.tcp_max_orphans):
         return False
     starve(tcp, t)

@@ -17,14 +17,14 @@ import netstack
 import netstack.socket as ns
 from netstack import tcpinfo
 
-NUMBERS = (-1 << 31, -5, -1, 0, 1, 2, 3, 7, 59, 60, 61, 87, 88, 120, 127, 128, 255, 256, 536, 1000, 1152, 1153, 2000,
-           32767, 32768, 65535, 1 << 20, (1 << 31) - 1)
+NUMBERS = (-1 << 31, -5, -1, 0, 1, 2, 3, 7, 59, 60, 61, 87, 88, 120, 127, 128, 255, 256, 536, 999, 1000, 1152, 1153,
+           2000, 32767, 32768, 65535, 120_000, 120_001, 1 << 20, (1 << 31) - 1)
 LINGERS = tuple(struct.pack("ii", *pair) for pair in ((0, 0), (1, 0), (1, 5), (2, 7), (1, 1 << 20)))
 OPTIONS = {
     "TCP_NODELAY": 1, "TCP_MAXSEG": 2, "TCP_CORK": 3, "TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6,
     "TCP_SYNCNT": 7, "TCP_LINGER2": 8, "TCP_DEFER_ACCEPT": 9, "TCP_WINDOW_CLAMP": 10, "TCP_QUICKACK": 12,
     "TCP_USER_TIMEOUT": 18, "TCP_FASTOPEN": 23, "TCP_NOTSENT_LOWAT": 25, "TCP_FASTOPEN_CONNECT": 30,
-    "TCP_FASTOPEN_NO_COOKIE": 34,
+    "TCP_FASTOPEN_NO_COOKIE": 34, "TCP_RTO_MAX_MS": 44,
     "SO_REUSEADDR": 2, "SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_KEEPALIVE": 9, "SO_OOBINLINE": 10, "SO_LINGER": 13,
     "SO_RCVLOWAT": 18, "SO_MAX_PACING_RATE": 47,
 }
@@ -100,6 +100,9 @@ def test_as_linux(both, name, state):
         del there["default"]
     if name == "SO_MAX_PACING_RATE":
         del there[0]                                            # no limit there as here, where that reads as none, -1
+    if name == "TCP_RTO_MAX_MS":
+        for value in [v for v in NUMBERS if v % 20]:            # it is kept in the kernel's ticks, rounded up
+            there[value], here[value] = there[value][0], here[value][0]
     assert {value: (there[value], here[value]) for value in there if here[value] != there[value]} == {}
 
 
@@ -189,7 +192,8 @@ def test_defer_accept_waits_for_text(both):
 def test_what_connections_inherit(both):
     """Options of a listener that its connections begin with."""
     values = {"TCP_NODELAY": 1, "TCP_CORK": 1, "TCP_KEEPIDLE": 77, "TCP_KEEPINTVL": 7, "TCP_KEEPCNT": 5,
-              "TCP_SYNCNT": 3, "TCP_LINGER2": 11, "TCP_DEFER_ACCEPT": 0, "TCP_WINDOW_CLAMP": 20_000,
+              "TCP_SYNCNT": 3, "TCP_RTO_MAX_MS": 3000, "TCP_LINGER2": 11, "TCP_DEFER_ACCEPT": 0,
+              "TCP_WINDOW_CLAMP": 20_000,
               "TCP_USER_TIMEOUT": 12_345, "TCP_NOTSENT_LOWAT": 999, "SO_REUSEADDR": 1, "SO_KEEPALIVE": 1,
               "SO_OOBINLINE": 1, "SO_RCVLOWAT": 3, "SO_SNDBUF": 30_000, "SO_RCVBUF": 40_000,
               "SO_MAX_PACING_RATE": 5_000_000}

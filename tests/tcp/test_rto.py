@@ -60,6 +60,19 @@ def test_backoff():
     assert rto.timeout(r) == SECOND
 
 
+def test_backoff_up_to_a_limit_of_its_own():
+    """TCP_RTO_MAX_MS"""
+    r = fresh()
+    r.most = 5000
+    seen = []
+    for _ in range(6):
+        seen.append(rto.timeout(r) // SECOND)
+        rto.on_expired(r)
+    assert seen == [1, 2, 4, 5, 5, 5]
+    rto.on_rtt_sample(r, 100 * SECOND)
+    assert r.rto == rto.longest(r) == 5 * SECOND
+
+
 def test_fallback_after_a_lost_syn():
     """(5.7)"""
     r = fresh()
