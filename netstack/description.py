@@ -27,6 +27,15 @@ OURS: weakref.WeakValueDictionary[int, Description] = weakref.WeakValueDictionar
 """The sockets behind descriptors that `fileno` gave out, by descriptor."""
 
 
+def _pair() -> tuple[int, int]:
+    """The engine's end and the user's."""
+    engine, user = real.socketpair(real.AF_UNIX, real.SOCK_STREAM)
+    for end in (engine, user):
+        end.setblocking(False)
+        end.setsockopt(real.SOL_SOCKET, real.SO_SNDBUF, 0)      # the smallest: four bytes fill it
+    return engine.detach(), user.detach()
+
+
 class Description:
     """An open socket."""
 
@@ -52,11 +61,7 @@ class Description:
         """The descriptor that select, poll and epoll may watch; made when first asked for."""
         with self.lock:
             if self.user_end < 0:
-                engine, user = real.socketpair(real.AF_UNIX, real.SOCK_STREAM)
-                for end in (engine, user):
-                    end.setblocking(False)
-                    end.setsockopt(real.SOL_SOCKET, real.SO_SNDBUF, 0)      # the smallest: four bytes fill it
-                ends = engine.detach(), user.detach()
+                ends = _pair()
                 r = entry.attach_fd(self.stack._world, self.handle, *ends)
                 if r < 0:
                     os.close(ends[0])
@@ -65,6 +70,21 @@ class Description:
                 self.engine_end, self.user_end = ends
                 OURS[self.user_end] = self
             return self.user_end
+
+    def renew_descriptor(self) -> None:
+        """The descriptor has told of an end, and there may be another beginning: another pair, under the same number.
+
+        Who watches it by epoll has to register it again.
+        """
+        with self.lock:
+            if self.user_end < 0:
+                return
+            engine, user = _pair()
+            os.dup2(user, self.user_end, inheritable=False)
+            os.close(user)
+            old, self.engine_end = self.engine_end, engine
+            entry.attach_fd(self.stack._world, self.handle, engine, self.user_end)
+            os.close(old)
 
     def forget_descriptor(self, give_away: bool = False) -> None:
         """End the pair; `give_away`: the user's end is somebody else's from now on."""

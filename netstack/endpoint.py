@@ -84,7 +84,7 @@ class Endpoint:
     broadcast: u8
     ttl: u8                 # 0: the stack's default
     tos: u8
-    bound: u8               # the application chose port (1), address (2)
+    bound: u8               # the application chose port (1; 4: by its number), address (2)
     pmtudisc: u8            # IP_MTU_DISCOVER
     error: i16              # SO_ERROR
     soft_error: i16         # reported instead of a timeout (RFC 1122 4.2.3.9)

@@ -122,6 +122,19 @@ class socket(Transfer):
             return self._error(r).errno or EBADF
         return -r
 
+    def disconnect(self) -> None:
+        """Be connected to nothing again, as by connect(2) with AF_UNSPEC, for which Python has no words.
+
+        A stream's connection ends at once, with a reset where the peer would miss something; a listener's too, and it
+        listens no more.  Options stay, and what was bound.  Then the socket may connect or listen again.  OSError
+        EBUSY while a view or a handler has the socket.
+        """
+        r = entry.disconnect(self._world, self._handle)
+        if r < 0:
+            raise self._error(r)
+        if r == 1:
+            self._description.renew_descriptor()
+
     def set_handler(self, function: Any, /, *, text: bytes = b"") -> None:
         """Have a function of an Exchange (netstack.handlers) called in the engine; None: no more.
 

@@ -25,7 +25,7 @@ from .data import (
 )
 from .handling import set_handler
 from .inplace import begin_read, begin_write, end_read, end_write
-from .life import accept, bind, close, connect, listen, open, shutdown
+from .life import accept, bind, close, connect, disconnect, listen, open, shutdown
 from .many import select, wakeup, watch_for
 from .stack import background, has_frames, lock, next_deadline, run, stop, turn, unlock
 from .status import (
@@ -50,6 +50,7 @@ ENTRIES = (
     recv_many, send_many, watch_for, select, wakeup, poll, wait, shutdown, close, get_option, set_option, tcp_info,
     bbr_info, local, peer, accepted_from, state, attach_fd, turn, next_deadline, run, has_frames, background, stop,
     lock, unlock, begin_read, end_read, begin_write, end_write, set_handler,
+    disconnect,
 )
 """Every entry point: what `netstack warm` compiles."""
 
@@ -72,6 +73,7 @@ __all__ = [
     "bind",
     "close",
     "connect",
+    "disconnect",
     "end_read",
     "end_write",
     "fastopen_key",

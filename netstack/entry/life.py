@@ -2,28 +2,33 @@
 from __future__ import annotations
 
 from .. import datagram, drive, engine, handles, udp, watch
-from ..endpoint import Endpoint, Kind, handle, pass_on
+from ..endpoint import HUNG_UP, PEER_CLOSED, Endpoint, Kind, handle, pass_on
 from ..errors import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
     EAGAIN,
     EBADF,
+    EBUSY,
     EINVAL,
     ENETUNREACH,
     ENFILE,
+    ENOBUFS,
     EOPNOTSUPP,
     EPROTONOSUPPORT,
     ESHUTDOWN,
 )
 from ..ip import address as addresses
 from ..ip import route
-from ..machine import at, compiled
+from ..machine import addressof, at, compiled
+from ..machine import lock as mutex
 from ..tcp import calls, demux, tcb
+from ..tcp import disconnect as ending
 from ..tcp import listen as listening
 from ..tcp.tcb import State, Tcb, notify
 from ..world import World
 from .datagrams import ANY_V4
-from .door import call
+from .door import call, held_call
+from .streams import RCV_LOCK, SND_LOCK
 
 AF_INET, AF_INET6 = 2, 10
 
@@ -80,7 +85,7 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
             ep.interface = _interface_with(w, hi, lo)
     ep.local_hi = hi
     ep.local_lo = lo
-    ep.bound = (1 if port != 0 else 0) | (2 if hi != 0 or lo != 0 else 0)
+    ep.bound = (5 if port != 0 else 0) | (2 if hi != 0 or lo != 0 else 0)
     if handles.is_tcp(h):
         result = demux.bind(w.tcp, handles.connection(w, ep.index), port)
     else:
@@ -118,7 +123,7 @@ def listen(w: World, h: int, ep: Endpoint, backlog: int) -> int:
 def connect(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int, scope: int) -> int:
     """connect(2) that does not block: 0 (datagrams), -EINPROGRESS, or -errno.
 
-    A datagram socket is connected to nothing again by port 0 with the address 0.
+    A datagram socket is connected to nothing again by port 0 with the address 0, too.
     """
     drive.lock(w)
     now = drive.time(w)
@@ -130,6 +135,45 @@ def connect(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int, scope: 
     else:
         result = _connect_datagram(w, handles.socket(w, ep.index), hi, lo, port, now)
     drive.after_call(w, now)
+    return result
+
+
+@held_call
+def disconnect(w: World, h: int, ep: Endpoint) -> int:
+    """connect(2) with AF_UNSPEC: 0, or 1 when the descriptor behind fileno() has told of an end, which it cannot take
+    back; or -errno."""
+    if handles.is_tcp(h):
+        return _disconnect_stream(w, ep, handles.connection(w, ep.index))
+    if ep.kind == Kind.SELECTOR:
+        return -EOPNOTSUPP
+    drive.lock(w)
+    _dissolve(w, handles.socket(w, ep.index))
+    drive.unlock(w)
+    return 0
+
+
+@compiled
+def _disconnect_stream(w: World, ep: Endpoint, t: Tcb) -> int:
+    mutex.lock(addressof(t) + RCV_LOCK)
+    mutex.lock(addressof(t) + SND_LOCK)
+    drive.lock(w)
+    now = drive.time(w)
+    w.tcp.now = now
+    result = 1 if ep.fd_state & (PEER_CLOSED | HUNG_UP) else 0
+    if ep.handler != 0 or t.space.rcv_lent or t.space.snd_lent:
+        result = -EBUSY
+    else:
+        fresh = listening.create(w.tcp)
+        if fresh == 0:
+            result = -ENOBUFS
+        else:
+            ending.end(w.tcp, t)
+            while t.rst_due:                            # it is in the list of those that are due
+                engine.egress(w, now)
+            ending.renew(w.tcp, t, fresh)
+    drive.after_call(w, now)
+    mutex.unlock(addressof(t) + SND_LOCK)
+    mutex.unlock(addressof(t) + RCV_LOCK)
     return result
 
 
@@ -150,12 +194,7 @@ def connect_tcp(w: World, t: Tcb, hi: int, lo: int, port: int, now: int) -> int:
 def _connect_datagram(w: World, s: datagram.Sock, hi: int, lo: int, port: int, now: int) -> int:
     e = s.ep
     if port == 0 and hi == 0 and lo == 0:
-        e.remote_hi = 0
-        e.remote_lo = 0
-        e.remote_port = 0
-        if not e.bound & 2:
-            e.local_hi = 0
-            e.local_lo = 0
+        _dissolve(w, s)
         return 0
     if (hi == 0 and lo == 0) or (hi == 0 and lo == ANY_V4):
         lo = 0xFFFF_7F00_0001 if e.family == AF_INET or lo != 0 else 1
@@ -175,6 +214,22 @@ def _connect_datagram(w: World, s: datagram.Sock, hi: int, lo: int, port: int, n
     e.remote_lo = lo
     e.remote_port = port if e.kind == Kind.UDP else max(port, 1)
     return 0
+
+
+@compiled
+def _dissolve(w: World, s: datagram.Sock) -> None:
+    """A datagram socket's address of a peer goes, and its own as far as nobody has bound it (__udp_disconnect)."""
+    e = s.ep
+    e.remote_hi = 0
+    e.remote_lo = 0
+    e.remote_port = 0
+    e.interface = 0
+    if not e.bound & 2:
+        e.local_hi = 0
+        e.local_lo = 0
+    if not e.bound & 4:
+        datagram.unlink(w.datagrams, s)
+        e.bound &= 2
 
 
 @call

@@ -109,6 +109,7 @@ def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -
     if port == 0:
         return -ECONNREFUSED
     e = t.ep
+    e.error = 0                                         # of a connection before (disconnect.py)
     e.remote_hi = hi
     e.remote_lo = lo
     e.remote_port = port
@@ -615,7 +616,7 @@ def poll(tcp: Tcp, t: Tcb) -> int:
     if t.ep.error != 0:
         bits |= POLLERR
     sending_over = t.fin != 0 or t.state in (State.CLOSED, State.TIME_WAIT)
-    ended = has_ended(t) and (t.was_open != 0 or t.ep.error != 0)
+    ended = has_ended(t) and (t.was_open != 0 or (t.ep.error != 0 and t.ep.remote_port != 0))
     if t.state == State.CLOSED or (sending_over and ended):
         bits |= POLLHUP
     if ended:
@@ -629,4 +630,14 @@ def poll(tcp: Tcp, t: Tcb) -> int:
         bits |= POLLPRI
     if sending_over or is_writable(tcp, t):
         bits |= POLLOUT
+    return bits
+
+
+@compiled
+def shown(tcp: Tcp, t: Tcb) -> int:
+    """... as the descriptor behind fileno() has it: it cannot take back that it is hung up, so not before there was a
+    connection; until then it is only readable."""
+    bits = poll(tcp, t)
+    if t.state == State.CLOSED and t.was_open == 0:
+        return (bits & ~(POLLHUP | POLLRDHUP)) | POLLIN
     return bits

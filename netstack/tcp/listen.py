@@ -261,7 +261,7 @@ def _new_child(tcp: Tcp, net: Net, listener: Tcb, seg: Segment, now: int) -> int
         tcp.counters.listen_drops += 1
         return -Drop.TCP_TABLE
     t = get(tcp, index)
-    _inherit(tcp, t, listener)
+    inherit(tcp, t, listener)
     t.ep.local_hi = seg.dst_hi
     t.ep.local_lo = seg.dst_lo
     t.ep.remote_hi = seg.src_hi
@@ -354,9 +354,10 @@ def _restore_options(tcp: Tcp, seg: Segment) -> bool:
 
 
 @compiled
-def _inherit(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
+def inherit(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
     """What a child has from its listener, as on Linux."""
     t.ep.family = listener.ep.family
+    t.ep.bound = listener.ep.bound & 2                  # the address
     t.ep.v6only = listener.ep.v6only
     t.ep.interface = listener.ep.interface
     t.ep.reuse_addr = listener.ep.reuse_addr

@@ -613,16 +613,16 @@ def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n
 def reset(tcp: Tcp, net: Net, seg: Segment, now: int) -> None:
     """The reset that answers a segment without a connection (3.10.7.1)."""
     if seg.flags & ACK:
-        _send_reset(tcp, net, seg, seg.ack, 0, RST, HEADER_LEN, now)
+        _send_reset(tcp, net, seg, seg.ack, 0, RST, 0, HEADER_LEN, now)
     else:
-        _send_reset(tcp, net, seg, 0, seq.add(seg.seq, seg.len), RST | ACK, HEADER_LEN, now)
+        _send_reset(tcp, net, seg, 0, seq.add(seg.seq, seg.len), RST | ACK, 0, HEADER_LEN, now)
 
 
 @compiled
-def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, length: int, now: int) -> None:
+def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, wnd: int, length: int, now: int) -> None:
     """The answer to `seg`; beyond its header, `length` counts options that are there already."""
     head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
-    emit(head, seg.dst_port, seg.src_port, s, a, flags, 0, 0, length)
+    emit(head, seg.dst_port, seg.src_port, s, a, flags, wnd, 0, length)
     p = net.out
     p.src_hi = seg.dst_hi
     p.src_lo = seg.dst_lo
@@ -648,7 +648,8 @@ def _send_reset(tcp: Tcp, net: Net, seg: Segment, s: int, a: int, flags: int, le
 
 @compiled
 def _abort(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
-    """<SEQ=SND.NXT><CTL=RST,ACK> for a connection that is given up (3.10.5); with a timestamp (RFC 7323 3.2)."""
+    """<SEQ=SND.NXT><CTL=RST,ACK> for a connection that is given up (3.10.5); with a timestamp (RFC 7323 3.2), and as
+    on Linux with the window."""
     seg = tcp.seg
     seg.src_hi = t.ep.remote_hi
     seg.src_lo = t.ep.remote_lo
@@ -660,6 +661,6 @@ def _abort(tcp: Tcp, net: Net, t: Tcb, now: int) -> None:
     if t.ts.ok:
         options = addressof(net) + net.scratch + SCRATCH_TRANSPORT + HEADER_LEN
         length += emit_timestamp(options, timestamps.clock(t.ts, now), t.ts.recent)
-    _send_reset(tcp, net, seg, bare_seq(t), t.rcv_nxt, RST | ACK, length, now)
+    _send_reset(tcp, net, seg, bare_seq(t), t.rcv_nxt, RST | ACK, window.advertise(t), length, now)
 
 

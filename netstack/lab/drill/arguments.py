@@ -25,7 +25,7 @@ from .script import (
     Text,
     Unsupported,
 )
-from .symbols import SYMBOLS
+from .symbols import ERRNOS, SYMBOLS
 from .talk import Talk
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Arguments:
         if isinstance(node, Name):
             if node.text in SYMBOLS:
                 return SYMBOLS[node.text]
+            if node.text in ERRNOS:
+                return ERRNOS[node.text]
             raise Unsupported(node.at, f"the symbol {node.text}")
         if isinstance(node, Or):
             value = 0
@@ -142,6 +144,13 @@ class Arguments:
         if isinstance(where.value, Name) and where.value.text in ("INADDR_ANY", "in6addr_any"):
             return "::" if self.runner.family == real.AF_INET6 else "0.0.0.0", port
         raise ScriptError(where.at, 'expected inet_addr("...") or inet6_addr("...")')
+
+    @staticmethod
+    def is_unspecified(node: Node) -> bool:
+        """Whether it is an address of AF_UNSPEC."""
+        if isinstance(node, Braces) and "sa_family" in node.fields():
+            node = node.fields()["sa_family"].value
+        return isinstance(node, Name) and node.text == "AF_UNSPEC"
 
     # ---- descriptors
 

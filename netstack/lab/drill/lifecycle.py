@@ -71,6 +71,8 @@ class Lifecycle(Arguments):
 
     def do_connect(self, call: Call) -> Attempt:
         """connect(2)"""
+        if self.is_unspecified(self.argument(call, 1)):
+            return self.on_socket(call, self._disconnect)
         where = self.address(self.argument(call, 1), (self.runner.connect_host, self.runner.options.connect_port))
         started = False
 
@@ -88,6 +90,14 @@ class Lifecycle(Arguments):
             r = o.sock.getsockopt(SOL_SOCKET, SO_ERROR)
             return Answer(0 if r == 0 else -1, r)
         return self.on_socket(call, action)
+
+    @staticmethod
+    def _disconnect(o: Open) -> Answer:
+        o.sock.disconnect()
+        o.written = o.read = 0
+        o.patterned = True
+        o.remote = None
+        return Answer(0)
 
     # ---- closing
 
