@@ -90,7 +90,7 @@ def append(runs: Table, q: Queue, left: int, right: int, now: int) -> int:
             if q.high_sacked == q.tail:
                 q.high_sacked = 0
             if last.lost == 0 and last.flying == 0:
-                _take_off(runs, q, q.tail)
+                _put_in_order(runs, q, q.tail)
         return 0
     r = get(runs, index)
     r.left = left
@@ -157,6 +157,16 @@ def _put_after(runs: Table, q: Queue, index: int, before: int) -> None:
         get(runs, r.later).earlier = index
     else:
         q.newest = index
+
+
+@compiled
+def _put_in_order(runs: Table, q: Queue, index: int) -> None:
+    """A run is in flight, since it was sent."""
+    sent_at = get(runs, index).sent_at
+    before = q.newest
+    while before != 0 and get(runs, before).sent_at > sent_at:
+        before = get(runs, before).earlier
+    _put_after(runs, q, index, before)
 
 
 @compiled
@@ -289,10 +299,7 @@ def set_found(runs: Table, q: Queue, index: int) -> None:
     _count(q, r, -1)
     r.lost = 0
     _count(q, r, 1)
-    before = q.newest
-    while before != 0 and get(runs, before).sent_at > r.sent_at:
-        before = get(runs, before).earlier
-    _put_after(runs, q, index, before)
+    _put_in_order(runs, q, index)
 
 
 @compiled

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netstack.machine import sizeof, table
@@ -289,6 +289,7 @@ def test_every_number_has_the_fate_it_should(base, steps):
 
 @settings(deadline=None, max_examples=400)
 @given(BASE, STEPS, st.integers(2, FEW))
+@example(0, [("block", 20, 60), ("first",), ("resend", 1), ("send", 1, 0)], 4)      # what joins a SACKed run is as old
 def test_without_room_for_runs_the_sums_still_agree(base, steps, capacity):
     """An exhausted table: what could not be noted is as if it had not been said."""
     play(base, steps, capacity)
