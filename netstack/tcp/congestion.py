@@ -75,6 +75,7 @@ class Congestion:
     undone: u8
     abe: u8             # setting: RFC 8511
     hystart: u8         # setting: RFC 9406
+    paced: u8           # 1: a rate spreads what is sent
     holds_back: u8      # set by an algorithm that sends less than it could: what is sent now tells nothing of the path
     words: Annotated[Array[i64], 16]
 

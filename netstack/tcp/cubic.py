@@ -112,11 +112,11 @@ def grow(s: Cubic, c: Congestion, now: int) -> None:
         return
     if c.ca_state == Ca.OPEN and c.hystart and c.ssthresh == UNLIMITED:
         ends = hystart.on_ack(s.hy, c.hystart, c.rtt, c.min_rtt, c.una, c.next, now)
-        c.cwnd += hystart.growth(s.hy, c.acked, c.mss)
+        c.cwnd += hystart.growth(s.hy, c.acked, c.mss, c.paced)
         if ends:
             c.ssthresh = c.cwnd
     else:
-        c.cwnd += min(c.acked, c.mss if c.ca_state == Ca.LOSS else hystart.L * c.mss)
+        c.cwnd += min(c.acked, c.mss) if c.ca_state == Ca.LOSS else hystart.limit(c.acked, c.mss, c.paced)
 
 
 @compiled

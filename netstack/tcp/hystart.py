@@ -19,7 +19,7 @@ MIN_RTT_DIVISOR = 8
 N_RTT_SAMPLE = 8
 CSS_GROWTH_DIVISOR = 4
 CSS_ROUNDS = 5
-L = 8                       # segments: growth for one ACK, without pacing
+L = 8                       # segments: growth for one ACK; with pacing there is no limit
 DELAY, TRAIN = 1, 2         # what is watched
 TRAIN_GAP = 2 * MS          # ACKs further apart are no train (Linux: hystart_ack_delta_us)
 TRAIN_LEAST = 2 * MS        # round trips below it are too short for trains to tell anything
@@ -114,7 +114,13 @@ def _end_round(h: Hystart, snd_nxt: int, now: int) -> bool:
 
 
 @compiled
-def growth(h: Hystart, acked: int, mss: int) -> int:
+def limit(acked: int, mss: int, paced: int) -> int:
+    """min(N, L * SMSS): a burst as long as one ACK allows does no harm if it is spread."""
+    return acked if paced else min(acked, L * mss)
+
+
+@compiled
+def growth(h: Hystart, acked: int, mss: int, paced: int) -> int:
     """How much cwnd grows for an ACK of `acked` bytes."""
-    n = min(acked, L * mss)
+    n = limit(acked, mss, paced)
     return n // CSS_GROWTH_DIVISOR if h.css else n

@@ -8,7 +8,7 @@ names them (`Ca`).  Each ACK goes through `on_ack`; the retransmission timer thr
 from __future__ import annotations
 
 from ..machine import compiled, ring, timers
-from . import congestion, cwv, ecn, frto, mtu_probe, newreno, prr, rack, runs, sack, seq, timestamps, undo
+from . import congestion, cwv, ecn, frto, mtu_probe, newreno, pacing, prr, rack, runs, sack, seq, timestamps, undo
 from .congestion import Algorithm, Ca, Cause
 from .frto import Step, Verdict
 from .tcb import Tcb, Tcp, arm, mark_due, rare
@@ -49,6 +49,7 @@ def describe(tcp: Tcp, t: Tcb) -> None:
     c.delivered = t.rate.delivered
     c.abe = tcp.settings.tcp_abe
     c.hystart = tcp.settings.tcp_hystart
+    c.paced = 1 if pacing.rate(t.pacing, c.pacing_rate) != 0 else 0
     c.limited = 1 if cwv.is_limited(c) else 0
 
 

@@ -166,7 +166,7 @@ def test_rising_delay_does():
     hystart.init(h, 0)
     assert not rounds(h, [50 * MS, 50 * MS, 58 * MS])
     assert h.css == 1
-    assert hystart.growth(h, 8000, MSS) == 2000
+    assert hystart.growth(h, 8000, MSS, 0) == 2000
     assert rounds(h, [58 * MS] * 5, 30)
 
 
@@ -176,7 +176,17 @@ def test_delay_that_falls_again_was_a_mistake():
     hystart.init(h, 0)
     assert not rounds(h, [50 * MS, 50 * MS, 58 * MS, 50 * MS])
     assert h.css == 0
-    assert hystart.growth(h, 8000, MSS) == 8000
+    assert hystart.growth(h, 8000, MSS, 0) == 8000
+
+
+def test_growth_for_one_ack():
+    """(4.2) min(N, L * SMSS), L = 8; infinite when paced (4.3), and the divisor is still for all."""
+    h = Hystart.new()
+    hystart.init(h, 0)
+    assert [hystart.growth(h, n, MSS, 0) for n in (7999, 8000, 8001, 50_000)] == [7999, 8000, 8000, 8000]
+    assert [hystart.growth(h, n, MSS, 1) for n in (8001, 50_000)] == [8001, 50_000]
+    h.css = 1
+    assert hystart.growth(h, 50_000, MSS, 1) == 12_500
 
 
 def test_train_of_acks():
