@@ -5,10 +5,36 @@ from pathlib import Path
 
 import pytest
 
+import netstack
 from netstack.lab.drill import run_file
 from netstack.lab.drill.run import VERSIONS
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.pkt"))
+
+TCP = Path(netstack.__file__).parent / "tcp"
+# Files of netstack/tcp that are no mechanism, but what all share: the records, the way in and out, the calls.
+SHARED = set("""
+    acked algorithms arrives calls congestion demux foresee header inplace output ranges receive recovery runs seq stats
+    tcb timeouts
+""".split())         # noqa: SIM905 - a table
+MECHANISMS = {
+    "accecn": ["accecn"], "accecn_option": ["accecn"], "ack": ["sack_overtaken"], "bbr": ["bbr"],
+    "challenge": ["reset_blind"], "cookies": ["syn_cookies"], "cubic": ["cubic"],
+    "cwv": ["restart_after_idle", "slow_start_unused"], "defer": ["defer_accept"], "disconnect": ["disconnect"],
+    "drs": ["window_growth"], "dsack": ["dsack_sent"], "ecn": ["ecn_sender", "ecn_receiver", "ecn_fallback", "abe"],
+    "eor": ["records"], "fastopen": ["fastopen_server"], "fastopen_client": ["fastopen_client", "fastopen_connect"],
+    "frto": ["frto"], "hystart": ["slow_start_paced"], "icmp": ["open_icmp_error", "path_mtu"],
+    "info": ["info_recovery", "info_slow_start", "info_timeout"], "isn": ["initial_numbers"],
+    "listen": ["open_passive", "accept_queue"], "memory": ["memory"], "mtu_probe": ["mtu_probe"],
+    "newreno": ["newreno"], "orphan": ["orphan_retries", "fin_wait_2"], "pacing": ["pacing"],
+    "path": ["path_mtu", "mss_clamp"], "prr": ["prr"], "quickack": ["quickack", "delayed_ack"],
+    "rack": ["rack_lost_retransmission"], "rate": ["bbr"], "reno": ["reno", "limited_transmit_reno"],
+    "rto": ["retransmission_timeout", "retransmission_limit"], "sack": ["sack_recovery", "sack_order", "reneging"],
+    "space": ["window_fixed", "write_blocking"], "synack": ["open_synack_retransmission", "syn_cookies"],
+    "timestamps": ["timestamps_echo", "timestamps_clock", "paws", "time_wait_reuse"],
+    "tlp": ["tail_loss_probe", "tail_loss_probe_new"], "undo": ["undo_timestamps", "undo_dsack"], "urgent": ["urgent"],
+    "usertimeout": ["user_timeout"], "window": ["receive_window", "window_clamp", "zero_window"],
+}
 
 
 def runs():
@@ -29,3 +55,10 @@ def test_script(script, version):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.stem)
 def test_script_says_what_it_is_about(script):
     assert script.read_text().startswith("// ")
+
+
+def test_each_mechanism_has_its_script():
+    files = {path.stem for path in TCP.glob("*.py")} - SHARED - {"__init__"}
+    assert files == set(MECHANISMS)
+    scripts = {script.stem for script in SCRIPTS}
+    assert {name for names in MECHANISMS.values() for name in names} <= scripts
