@@ -64,6 +64,8 @@ class Open:
     talk: Talk | None = None
     remote: Any = None                          # where a UDP socket sends
     interests: dict[int, Interest] = field(default_factory=dict)                    # of an epoll instance
+    size: int = -1                              # of a file: bytes, all of them 0
+    at: int = 0                                 # ... and where it is read next
     written: int = 0
     read: int = 0
     patterned: bool = True                      # all that was written is `pattern`
@@ -75,6 +77,7 @@ class Arguments:
     def __init__(self, runner: Bench) -> None:
         self.runner = runner
         self.open: dict[int, Open] = {}
+        self.files: dict[str, int] = {}         # sizes, by path: there are no others
         self.hidden: list[Open] = []            # whose number another one has now
 
     def argument(self, call: Call, i: int, what: str = "an argument") -> Node:

@@ -50,6 +50,7 @@ BESIDE = {"net.ipv4.tcp_fastopen": "0x70403"}
 
 # What is no sysctl, as keys of `assignments`
 FLUSH = "ip tcp_metrics flush all"
+FILE = "dd"                                         # the value: a size and a path; or rm's, only a path
 NSTAT = "nstat"                                     # the value: a counter that must have grown since the last time
 
 
@@ -123,10 +124,27 @@ def _one(at: At, words: list[str]) -> Iterator[tuple[At, str, str, bool]]:
     elif name == NSTAT and (not rest or (len(rest) == 3 and rest[:2] == ["|", "grep"])):
         yield at, NSTAT, rest[2] if rest else "", True
         return
+    elif name == "dd" and (file := _zeros(rest)) is not None:
+        yield at, FILE, file, True
+        return
+    elif name == "rm" and len(rest) == 2 and rest[0] == "-f":
+        yield at, FILE, rest[1], True
+        return
     elif name == "ethtool" and rest[:1] in (["-K"], ["--offload"]) and rest[3:] and set(rest[3::2]) == {"off"}:
         return                                      # nothing is offloaded here
     raise Unsupported(at, f"the shell command {' '.join(words)!r}: only commands that set a sysctl are carried out "
                           "(sysctl, echo ... > /proc/sys/..., set_sysctls.py, defaults.sh)")
+
+
+def _zeros(words: list[str]) -> str | None:
+    """dd if=/dev/zero of=PATH bs=N count=N: "SIZE PATH", or None."""
+    given = dict(w.partition("=")[::2] for w in words)
+    if given.pop("if", "") != "/dev/zero" or not given.get("of") or given.keys() - {"of", "bs", "count", "status"}:
+        return None
+    numbers = given.get("bs", "512"), given.get("count", "")
+    if not all(n.isdecimal() for n in numbers):
+        return None
+    return f"{int(numbers[0]) * int(numbers[1])} {given['of']}"
 
 
 def _without_redirections(words: list[str]) -> list[str]:

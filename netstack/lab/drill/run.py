@@ -156,6 +156,12 @@ class Runner(Peer, Expect):
             if key == commands.FLUSH:
                 self._forget_cookies()
                 continue
+            if key == commands.FILE:
+                size, _, file = value.rpartition(" ")
+                self.calls.files.pop(file, None)
+                if size:
+                    self.calls.files[file] = int(size)
+                continue
             if key == commands.NSTAT:
                 self._count(at, value)
                 continue

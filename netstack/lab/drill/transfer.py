@@ -26,9 +26,9 @@ TIMES = (int(getattr(real, "SO_RCVTIMEO", 20)), int(getattr(real, "SO_SNDTIMEO",
 class Transfer(Arguments):
     """read, write, recv..., send..., each as the method `do_NAME`."""
 
-    def count(self, call: Call) -> int:
+    def count(self, call: Call, i: int = 2) -> int:
         """The third argument: a number of bytes."""
-        node = self.argument(call, 2, "a number of bytes")
+        node = self.argument(call, i, "a number of bytes")
         count = self.integer(node)
         if not 0 <= count <= MOST:
             raise ScriptError(node.at, f"a number of bytes must be 0 to {MOST}, not {count}")
@@ -152,6 +152,51 @@ class Transfer(Arguments):
     def do_writev(self, call: Call) -> Attempt:
         """writev(2)"""
         return self._send(call, 0, self._iovec(self.argument(call, 1)))
+
+    def do_open(self, call: Call) -> Attempt:
+        """open(2), of a file that a command of the script has made"""
+        node = self.argument(call, 0, "a path")
+        if not isinstance(node, Text) or self.integer(self.argument(call, 1, "flags")) & ~SYMBOLS["O_NONBLOCK"]:
+            raise Unsupported(node.at, "open() for anything but reading a file")
+        size = self.files.get(node.value.decode("utf-8", "replace"), -1)
+
+        def attempt() -> Answer:
+            return Answer(self.adopt(call, Open(size=size))) if size >= 0 else Answer(-1, errno.ENOENT)
+        return attempt
+
+    def do_sendfile(self, call: Call) -> Attempt:
+        """sendfile(2), from such a file"""
+        number = self.integer(self.argument(call, 1, "a descriptor"))
+        where = self.argument(call, 2, "an offset")
+        count = self.count(call, 3)
+        begin = None if _is_null(where) else self.integer(where)
+        done = 0
+
+        def action(o: Open) -> Answer | None:
+            nonlocal done
+            file = self.open.get(number)
+            if file is None:
+                return Answer(-1, errno.EBADF)
+            start = file.at if begin is None else begin
+            if start < 0:
+                return Answer(-1, errno.EINVAL)
+            o.patterned = False
+            total = min(count, max(file.size - start, 0))
+            while done < total:
+                try:
+                    sent = o.sock.send(bytes(total - done))
+                except BlockingIOError:
+                    if o.blocks:
+                        raise
+                    if done == 0:
+                        return Answer(-1, errno.EAGAIN)
+                    break
+                done += sent
+                o.written += sent
+            if begin is None:
+                file.at = start + done
+            return Answer(done)
+        return self.on_socket(call, action)
 
     def do_sendmsg(self, call: Call) -> Attempt:
         """sendmsg(2), without ancillary data"""

@@ -162,6 +162,8 @@ def test_data_is_compared():
     ("+0 `tc qdisc add dev tun0 root fq`", "the shell command"),
     ("+0 `rm -rf /tmp/x`", "the shell command"),
     ("+0 `echo 1 > /tmp/x`", "the shell command"),
+    ("+0 `dd if=/dev/sda of=/tmp/x count=1`", "the shell command"),
+    ('+0 open("/etc/passwd", O_RDWR) = 5', "open() for anything but reading"),
     ("+0 splice(4, 5, 6) = 0", "the system call splice"),
     ("+0 setsockopt(4, SOL_TCP, TCP_ULP, [1], 4) = 0", "the socket option TCP_ULP"),
     ("+0 send(4, ..., 10, MSG_ZEROCOPY) = 10", "flags"),
