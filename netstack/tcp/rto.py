@@ -84,6 +84,25 @@ def timeout(r: Rto) -> int:
 
 
 @compiled
+def waited(r: Rto, n: int) -> int:
+    """How long ago the first of n expirations in a row was, when the next one comes."""
+    total = 0
+    for i in range(n):
+        total += min(r.rto << min(i + 1, 16), longest(r))
+    return total
+
+
+@compiled
+def patience(n: int, most: int) -> int:
+    """R2 (RFC 9293 3.8.3) for n retransmissions: a time, by a timeout that begins at 200 ms (tcp_model_timeout)."""
+    doublings = 0
+    while MIN_VARIATION << (doublings + 1) <= most:
+        doublings += 1
+    total = ((2 << min(n, doublings)) - 1) * MIN_VARIATION
+    return total + max(n - doublings, 0) * most
+
+
+@compiled
 def on_expired(r: Rto) -> None:
     """The timer went off: back off (5.5)."""
     r.backoffs = min(r.backoffs + 1, MAX_BACKOFFS)

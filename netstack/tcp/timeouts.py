@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..errors import ETIMEDOUT
 from ..machine import MS, compiled, timers
 from . import defer, fastopen_client, listen, orphan, path, quickack, receive, recovery, rto, stats, tcb, usertimeout
-from .calls import abort, starve
+from .calls import starve
 from .congestion import Ca
 from .tcb import State, Tcb, Tcp, fail, mark_due
 
@@ -95,15 +95,16 @@ def rearm(tcp: Tcp, t: Tcb) -> None:
 
 @compiled
 def _give_up(tcp: Tcp, t: Tcb) -> None:
-    """Too long without an answer: the application gets the last soft error, else ETIMEDOUT (RFC 1122 4.2.3.9)."""
+    """Too long without an answer: the application gets the last soft error, else ETIMEDOUT (RFC 1122 4.2.3.9).
+
+    No reset is sent (3.10.8; as Linux): who would hear it is not there.
+    """
     error = t.ep.soft_error if t.ep.soft_error != 0 else ETIMEDOUT
     tcp.counters.aborts_on_timeout += 1
     if t.state == State.SYN_SENT or t.state == State.SYN_RECEIVED:
         tcp.counters.attempt_fails += 1
         listen.leave(tcp, t)
-        fail(tcp, t, error)
-        return
-    abort(tcp, t, error)
+    fail(tcp, t, error)
 
 
 @compiled
@@ -135,6 +136,16 @@ def _limit(tcp: Tcp, t: Tcb) -> int:
 
 
 @compiled
+def _has_tried_enough(tcp: Tcp, t: Tcb) -> bool:
+    """Whether the retransmission timer has gone off often enough.  For SYNs that is a number; then a time (as Linux:
+    retransmits_timed_out), so that a short round trip means no shorter patience."""
+    limit = _limit(tcp, t)
+    if limit > MOST or not tcb.is_synchronized(t):
+        return t.retransmits >= limit
+    return t.retransmits > 0 and rto.waited(t.rto, t.retransmits) >= rto.patience(limit, rto.longest(t.rto))
+
+
+@compiled
 def _is_alive(t: Tcb) -> bool:
     """Whether the timeout has not reached its limit yet."""
     return rto.timeout(t.rto) < rto.longest(t.rto)
@@ -160,7 +171,7 @@ def _retransmit(tcp: Tcp, t: Tcb, now: int) -> None:
     if t.state == State.SYN_RECEIVED and t.parent != 0 and t.fast.pending == 0:
         _retransmit_syn_ack(tcp, t, now)
         return
-    gives_up = t.retransmits >= _limit(tcp, t)
+    gives_up = _has_tried_enough(tcp, t)
     if fastopen_client.is_swallowed(t.fast, t.retransmits, gives_up) and tcp.settings.tcp_fastopen_pause != 0:
         fastopen_client.disable(tcp.fast, now)
         tcp.counters.fast_open_blackhole += 1
@@ -243,6 +254,7 @@ def _keepalive(tcp: Tcp, t: Tcb, now: int) -> None:
         c.keepalive = max(k.heard + k.idle, now + 1) if quiet < k.idle else now + k.interval
         return
     if usertimeout.ends_keepalive(t.user, k.probes, k.count, quiet):
+        t.rst_due = 1                                       # as Linux: perhaps it has only forgotten us
         _give_up(tcp, t)
         return
     k.probes = min(k.probes + 1, MOST)

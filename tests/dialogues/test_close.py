@@ -200,7 +200,8 @@ def test_last_ack_sends_its_fin_again_and_gives_up(make_link):
     link.expect(FIN | ACK, seq=1, ack=102)
     link.expect(FIN | ACK, seq=1, ack=102, after=0.2)
     link.expect(FIN | ACK, seq=1, ack=102, after=0.4)
-    link.advance(0.8)
+    link.expect(FIN | ACK, seq=1, ack=102, after=0.8)
+    link.expect_silence(1.6)
     assert link.state() == State.CLOSED
 
 

@@ -57,7 +57,7 @@ def test_soft_error_is_told_when_all_fails(make_link):
     conn = link.established()
     conn.send(b"abc")
     link.icmp(*HOST, link.expect(ACK, data=b"abc"))
-    link.advance(2)
+    link.advance(4)
     link.drain()
     assert conn.getsockopt(*SO_ERROR) == errno.EHOSTUNREACH
 
@@ -69,7 +69,7 @@ def test_progress_forgets_the_soft_error(make_link):
     link.icmp(*HOST, link.expect(ACK, data=b"abc"))
     link.peer_sends(ACK)
     conn.send(b"def")
-    link.advance(2)
+    link.advance(4)
     link.drain()
     assert conn.getsockopt(*SO_ERROR) == errno.ETIMEDOUT
 

@@ -234,13 +234,13 @@ def test_orphans_of_a_listener_that_closes_are_none(link):
     assert link.tcp.orphans.count == link.tcp.orphans.fin_waits == 0
 
 
-@pytest.mark.parametrize(("setting", "times"), [(0, 8), (1, 1), (3, 3)])
+@pytest.mark.parametrize(("setting", "times"), [(0, 9), (1, 2), (3, 4)])
 def test_orphan_retries(make_link, setting, times):
-    """0 means 8, as long as the timeout has not reached its limit."""
+    """0 means 8, as long as the timeout has not reached its limit; as on Linux one more after a short round trip."""
     link = make_link(tcp_orphan_retries=setting)
     orphan(link)
     link.advance(600)
-    assert [seg.flags & FIN for seg in link.drain() if not seg.flags & RST] == [FIN] * times
+    assert [seg.flags & FIN for seg in link.drain()] == [FIN] * times
     assert link.state() == State.CLOSED
 
 

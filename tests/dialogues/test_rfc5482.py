@@ -39,7 +39,7 @@ def test_retries_without_it(make_link):
     link = make_link(tcp_retries2=3)
     conn = link.established()
     conn.send(b"abc")
-    ends_after(link, conn, 0.2 + 0.4 + 0.8 + 1.6)
+    ends_after(link, conn, 0.2 + 0.4 + 0.8 + 1.6 + 3.2)
 
 
 @pytest.mark.parametrize("first", [1, 150])

@@ -73,6 +73,20 @@ def test_backoff_up_to_a_limit_of_its_own():
     assert r.rto == rto.longest(r) == 5 * SECOND
 
 
+@pytest.mark.parametrize(("retries", "most", "seconds"), [
+    (0, 120, 0.2), (3, 120, 3.0), (8, 120, 102.2), (9, 120, 204.6), (15, 120, 924.6), (4, 1, 3.4)])
+def test_patience(retries, most, seconds):
+    """tcp_model_timeout, as ip-sysctl says it of tcp_retries2."""
+    assert rto.patience(retries, most * SECOND) == round(seconds * 10) * 100 * MS
+
+
+def test_waited():
+    r = fresh()
+    r.rto = 200 * MS
+    assert [rto.waited(r, n) // MS for n in (0, 1, 2, 3)] == [0, 400, 1200, 2800]
+    assert rto.waited(r, 11) == 204_400 * MS + 2 * 120 * SECOND      # from the tenth on it is at its limit
+
+
 def test_fallback_after_a_lost_syn():
     """(5.7)"""
     r = fresh()
