@@ -181,6 +181,7 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "ip_local_port_range": Setting("tcp", ("ip_local_port_first", "ip_local_port_last"),
                                          "first and last port for sockets that did not choose", least=1, most=65535,
                                          also=(("udp", "port_first", "port_last"),)),
+    "netstack.tcp_gro": _flag("tcp", "tcp_gro", "join plain segments that come in a row before TCP sees them"),
     "netstack.tcp_time_wait": _time("tcp", "tcp_time_wait", SECOND, "s in TIME-WAIT (2 MSL)"),
     "netstack.tcp_delack": _time("tcp", "tcp_delack", MS, "ms that an ACK is delayed at least, if it is"),
 }

@@ -31,9 +31,10 @@ from .machine import (
     unit,
 )
 from .machine.timers import NEVER
-from .tcp import algorithms, arrives, calls, header, listen, output, synack, tcb, timeouts
+from .tcp import algorithms, arrives, calls, gro, header, listen, output, synack, tcb, timeouts
 from .tcp import foresee as foreseen
 from .tcp import icmp as tcp_icmp
+from .tcp.gro import Joining
 from .world import Destination, World
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
@@ -108,10 +109,15 @@ def receive_unit(world: int, interface: int, now: int) -> int:
                 w.net.attention = 1
                 store32(addressof(w.poll_fds) + 8 * iface.index, -1)
             break
-        deliver(w, take_in(w, iface, n, now), now)
-        reassembly.release(w.net)
+        if w.tcp.joining == Joining.NONE or not gro.takes(w.tcp, w.net, iface.device, n):
+            deliver_joined(w, now)
+            deliver(w, take_in(w, iface, n, now), now)
+            reassembly.release(w.net)
+        if w.tcp.joining == Joining.ENDED:
+            deliver_joined(w, now)
         link.done(iface)
         count += 1
+    deliver_joined(w, now)
     return count
 
 
@@ -172,6 +178,24 @@ def deliver_tcp(w: World, now: int) -> int:
     if reason != 0:
         w.tcp.counters.in_errs += 1
         return reason
+    if seg.placed != 0 and gro.begins(w.tcp, w.net.interfaces[seg.interface].device):
+        return Drop.NONE                                    # it may be the first of many
+    return process(w, seg, now)
+
+
+@compiled
+def deliver_joined(w: World, now: int) -> None:
+    """Take up what waits for others to be joined with it, if anything does."""
+    if w.tcp.joining != Joining.NONE:
+        gro.finish(w.tcp)
+        reason = process(w, w.tcp.seg, now)
+        if reason != 0:
+            w.net.drops[reason] += 1
+
+
+@compiled
+def process(w: World, seg: header.Segment, now: int) -> int:
+    """Give TCP one segment, and its answer to the peer, if that is no connection's."""
     reply = arrives.segment_arrives(w.tcp, w.net, seg, now)
     if reply == arrives.RESET:
         output.reset(w.tcp, w.net, seg, now)

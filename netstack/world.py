@@ -244,6 +244,7 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.tcp_probe_threshold = 8
     s.tcp_probe_interval = 600 * SECOND
     s.tcp_max_orphans = 16384
+    s.tcp_gro = 1
     s.tcp_max_syn_backlog = 4096
     s.somaxconn = 4096
     s.tcp_syncookies = 1

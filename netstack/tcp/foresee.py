@@ -45,12 +45,16 @@ def aim(tcp: Tcp, dev: Device, longest: int) -> None:
     if t.state != State.ESTABLISHED or t.held != 0 or t.rcv.data == 0 or rare(t).urgent.mark != Mark.NONE:
         tcp.foreseen = 0
         return
-    ring.rewind(t.rcv)
-    room = ring.room(t.rcv)
+    waits = 0                                           # text behind the tail that the next one follows (gro.py)
+    if tcp.joining != 0:
+        waits = tcp.seg.data_len
+    else:
+        ring.rewind(t.rcv)
+    room = ring.room(t.rcv) - waits
     if room < longest:
         return
-    first = ring.contiguous(t.rcv, t.rcv.tail, room)
-    dev.places[0] = ring.address(t.rcv, t.rcv.tail)
+    first = ring.contiguous(t.rcv, t.rcv.tail + waits, room)
+    dev.places[0] = ring.address(t.rcv, t.rcv.tail + waits)
     dev.places[1] = first
     dev.places[2] = addressof(t.rcv) + t.rcv.data
     dev.places[3] = room - first

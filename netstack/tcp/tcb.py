@@ -267,6 +267,7 @@ class TcpSettings:
     tcp_probe_threshold: i32    # bytes: a search that is so close is over
     tcp_orphan_retries: i32     # 0: 8, but none once the timeout has reached its limit
     tcp_max_orphans: i32
+    tcp_gro: i32                # join plain segments (gro.py)
     tcp_max_syn_backlog: i32
     somaxconn: i32
     tcp_syncookies: i32
@@ -344,6 +345,7 @@ class TcpCounters:
     listen_overflows: i64       # of those, because the accept queue was full
     defer_accept_drops: i64     # TCPDeferAcceptDrop: bare ACKs that TCP_DEFER_ACCEPT waits behind
     hp_hits: i64                # TCPHPHits: segments whose text was read to its place (foresee.py)
+    joined: i64                 # plain segments that went up as parts of larger ones (gro.py)
     syncookies_sent: i64
     syncookies_recv: i64
     syncookies_failed: i64
@@ -428,6 +430,8 @@ class Tcp:
     seg: Segment                # the segment being processed
     foreseen: u32               # the connection to which the next one probably belongs (foresee.py), or 0
     foreseen_before: u32        # ... got the one before
+    joining: u8                 # gro.Joining: whether a segment waits in `seg` for the next
+    joined: Annotated[Array[i64], 16]       # ... and the headers of the first
     acked: Acked                # what its ACK told
     algorithms: Annotated[Array[Algorithm], 16]     # congestion controls (netstack/algorithms.py)
     challenges: Challenges
