@@ -15,7 +15,7 @@ from .interface import Interface
 from .ip import setup
 from .ip.address import LINK_LOCAL_HI
 from .ip.link import LOOPBACK
-from .ip.net import Net
+from .ip.net import Medium, Net
 
 LINK_LOCAL_PREFIX = 64
 
@@ -119,8 +119,9 @@ class Links:
     def _add(self, driver: Driver, mtu: int, name: str) -> Interface:
         if any(i.name == name for i in self._interfaces.values()):
             raise ValueError(f"there is an interface {name!r} already: give this one another name")
+        medium = Medium.POINT_TO_POINT if driver.point_to_point else Medium(driver.ethernet)
         with self._guard():
-            index = setup.add_interface(self._net, mtu, int.from_bytes(driver.mac, "big"), driver.ethernet)
+            index = setup.add_interface(self._net, mtu, int.from_bytes(driver.mac, "big"), medium)
             if index < 0:
                 raise OSError(-index, f"cannot add interface {name}: {os.strerror(-index)}")
             interface = Interface(self, index, name, driver)

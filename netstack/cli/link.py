@@ -20,6 +20,7 @@ else:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+KINDS = ("tap", "tun", "raw")            # of devices
 READY = 5.0                             # seconds that the check for duplicate addresses may take
 FINISH = 5.0                            # seconds for the last data
 SENDING = ("FIN-WAIT-1", "CLOSING", "LAST-ACK")     # closed here, not all acknowledged yet
@@ -64,6 +65,8 @@ class Link:
     """What the options said."""
 
     tap: str | None = None
+    tun: str | None = None
+    raw: str | None = None
     ip: str | None = None
     ip6: str | None = None
     gateway: str | None = None
@@ -83,6 +86,9 @@ def link_options(function: F) -> F:
     decorated: Any = gather
     for option in reversed([
         click.option("--tap", metavar="NAME", help="The TAP device; made if it does not exist."),
+        click.option("--tun", metavar="NAME", help="... or a TUN device: IP packets without Ethernet."),
+        click.option("--raw", metavar="NAME",
+                     help="... or an interface of this host, on whose network we are a station (AF_PACKET)."),
         click.option("--ip", type=Address(4), help="Our IPv4 address, such as 10.0.0.2/24."),
         click.option("--ip6", type=Address(6), help="Our IPv6 address, such as fd00::2/64."),
         click.option("--gateway", type=Host(), help="The default router."),
@@ -98,24 +104,33 @@ def link_options(function: F) -> F:
 
 
 def _check(link: Link) -> None:
+    devices = [f"--{kind}" for kind in KINDS if getattr(link, kind) is not None]
     given = [f"--{name}" for name in ("ip", "ip6", "gateway", "mtu") if getattr(link, name) is not None]
-    if link.tap is None and given:
-        raise click.UsageError(f"{', '.join(given)} without --tap: there is no link to give it to.")
-    if link.tap is not None and link.ip is None and link.ip6 is None:
-        raise click.UsageError("--tap needs an address: --ip or --ip6 (or both).")
-    if link.tap is not None and not 0 < len(link.tap.encode()) < 16:
-        raise click.UsageError("the name of a TAP has 1 to 15 bytes.")
+    if len(devices) > 1:
+        raise click.UsageError(f"{' and '.join(devices)}: one link, please.")
+    if not devices and given:
+        raise click.UsageError(f"{', '.join(given)} without --tap, --tun or --raw: there is no link to give it to.")
+    if devices and link.ip is None and link.ip6 is None:
+        raise click.UsageError(f"{devices[0]} needs an address: --ip or --ip6 (or both).")
+    if devices and not 0 < len(_device(link)[1].encode()) < 16:
+        raise click.UsageError("the name of an interface has 1 to 15 bytes.")
     if link.ip6 is not None and link.mtu is not None and link.mtu < MTU_LEAST_IPV6:
         raise click.UsageError(f"IPv6 needs an MTU of at least {MTU_LEAST_IPV6} (RFC 8200).")
+
+
+def _device(link: Link) -> tuple[str, str]:
+    """Kind and name of the device; two times "" if there is none."""
+    return next(((kind, getattr(link, kind)) for kind in KINDS if getattr(link, kind) is not None), ("", ""))
 
 
 @contextmanager
 def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
     """The stack that the options describe.  What is missing ends the command with a message."""
-    if need_link and link.tap is None:
+    kind, name = _device(link)
+    if need_link and not kind:
         raise click.UsageError("which link?  Give --tap NAME and --ip CIDR.")
     from .. import Stack
-    from ..drivers import Tap
+    from ..drivers import Raw, Tap, Tun
     from ..warm import ensure_compiled
 
     ensure_compiled()
@@ -125,10 +140,11 @@ def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
                 stack.capture(link.pcap)
             except OSError as error:
                 refuse(f"cannot write {link.pcap}: {error.strerror}")
-        if link.tap is not None:
-            given = {name: getattr(link, name) for name in ("ip", "ip6", "gateway", "mtu")}
+        if kind:
+            driver: type[Raw] | type[Tap] | type[Tun] = {"tap": Tap, "tun": Tun, "raw": Raw}[kind]
+            given = {option: getattr(link, option) for option in ("ip", "ip6", "gateway", "mtu")}
             try:
-                interface = stack.attach(Tap(link.tap, offload=link.offload),
+                interface = stack.attach(driver(name, offload=link.offload),
                                          **{k: v for k, v in given.items() if v is not None})
             except OSError as error:
                 refuse(str(error.strerror or error))

@@ -23,7 +23,7 @@ class Kind(IntEnum):
 
     NONE = 0
     LOOPBACK = 1
-    TAP = 2
+    TAP = 2         # and whatever else is a descriptor that gives and takes one frame in each system call
     WIRE = 3
 
 
@@ -40,9 +40,10 @@ class Device:
     kind: u8
     vnet: u8        # bytes of the virtio-net header before each frame, or 0
     features: u8    # offload.Feature: what it does for us when we send
+    bare: u8        # bytes of Ethernet header that frames lack outside, and get here: 14 (TUN) or 0
     fd: i32         # what poll(2) watches, or -1
     frame: i64      # address of the frame that `receive` lent
-    buffer: i64     # address of a buffer of BUFFER bytes, where the system writes frames (TAP)
+    buffer: i64     # address of a buffer of BUFFER bytes, where the system writes frames (TAP, TUN, AF_PACKET)
     rx: i64         # address of the Frames queue we read (wire, loopback), or 0
     tx: i64         # address of the Frames queue we write, or 0
     rx_notes: Offload   # of the frame that `receive` lent
@@ -60,6 +61,7 @@ class Driver:
     mac: bytes = bytes(6)       # our end's address
     mtu: int = 1500             # largest IP packet, bytes
     ethernet: bool = True       # False: no addresses to resolve (loopback)
+    point_to_point: bool = False        # ... but another host at the far end (TUN)
     stack: Any = None           # the stack it is attached to
     offload: bool = False       # whether checksums and the cutting of segments are left to the device
 

@@ -267,5 +267,5 @@ def _forwarded(name: str) -> Any:
     return property(lambda self: getattr(self.driver, name), lambda self, value: setattr(self.driver, name, value))
 
 
-for _name in ("name", "mac", "mtu", "ethernet", "offload", "stack", "wait_hook", "guard"):
+for _name in ("name", "mac", "mtu", "ethernet", "point_to_point", "offload", "stack", "wait_hook", "guard"):
     setattr(Impaired, _name, _forwarded(_name))

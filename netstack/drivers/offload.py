@@ -93,22 +93,25 @@ def _le16(p: int) -> int:
 
 
 @compiled
-def emit(o: Offload, p: int) -> None:
-    """Write the header for a frame at p."""
+def emit(o: Offload, p: int, bare: int) -> None:
+    """Write the header for a frame at p, of which the device does not get the first `bare` bytes."""
     store8(p, NEEDS_CSUM if o.start != 0 else 0)
     store8(p + 1, o.gso)
-    _put_le16(p + 2, o.headers if o.size != 0 else 0)
+    _put_le16(p + 2, o.headers - bare if o.size != 0 else 0)
     _put_le16(p + 4, o.size)
-    _put_le16(p + 6, o.start)
+    _put_le16(p + 6, o.start - bare if o.start != 0 else 0)
     _put_le16(p + 8, o.field)
 
 
 @compiled
-def parse(o: Offload, p: int, n: int) -> None:
-    """Read the header at p of a frame of n bytes.  What cannot be is ignored: it is then checked."""
+def parse(o: Offload, p: int, n: int, bare: int) -> None:
+    """Read the header at p of a frame of n bytes, of which the device has not given the first `bare`.
+
+    What cannot be is ignored: it is then checked.
+    """
     clear(o)
     flags = load8(p)
-    start = _le16(p + 6)
+    start = _le16(p + 6) + bare
     field = _le16(p + 8)
     if flags & NEEDS_CSUM and start + field + 2 <= n:
         o.start = start

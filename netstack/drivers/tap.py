@@ -1,4 +1,4 @@
-"""TAP: Ethernet frames to and from the Linux kernel, through /dev/net/tun.
+"""TAP and TUN: Ethernet frames, or IP packets, to and from the Linux kernel, through /dev/net/tun.
 
 Linux Documentation/networking/tuntap.rst.  The kernel's side of the link (its
 addresses, routes, up or down) is configured by others: `ip`, pyroute2.
@@ -15,20 +15,21 @@ import struct
 import sys
 
 from ..errors import EAGAIN, EINTR, EINVAL
-from ..machine import addressof, compiled, copy, load64
+from ..machine import addressof, compiled, copy, load8, load64, put16, zero
 from ..machine.libc import read, readv, writev
 from . import offload
-from .base import BUFFER, HEADROOM, Device, Driver, Kind, mac_bytes
+from .base import BUFFER, HEADROOM, SHORTEST, Device, Driver, Kind, mac_bytes
 from .memory import Pages
 from .offload import HEADER, Feature
 
 TUN = "/dev/net/tun"
+IPV4, IPV6 = 0x0800, 0x86DD      # EtherTypes
 _IOW = 0x8004_0000 if os.uname().machine.startswith(("ppc", "mips", "sparc")) else 0x4004_0000    # an int goes in
 TUNSETIFF = _IOW | 0x54CA
 TUNSETPERSIST = _IOW | 0x54CB
 TUNSETOWNER = _IOW | 0x54CC
 TUNSETGROUP = _IOW | 0x54CE
-IFF_TAP = 0x0002
+IFF_TUN, IFF_TAP = 0x0001, 0x0002
 IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
 TUNSETOFFLOAD = _IOW | 0x54D0
@@ -47,23 +48,34 @@ def receive(dev: Device) -> int:
     """Read one frame behind the headroom of our buffer; its text somewhere else, if that is foreseen."""
     dev.placed = 0
     dev.frame = dev.buffer + HEADROOM
+    start = dev.frame + dev.bare - dev.vnet
     if dev.expect == 0:
-        n = read(dev.fd, dev.frame - dev.vnet, BUFFER - HEADROOM)
+        n = read(dev.fd, start, BUFFER - HEADROOM - dev.bare)
     else:
-        dev.iov[0] = dev.frame - dev.vnet
-        dev.iov[1] = dev.vnet + dev.expect
+        dev.iov[0] = start
+        dev.iov[1] = dev.vnet + dev.expect - dev.bare
         for i in range(4):
             dev.iov[2 + i] = dev.places[i]
         n = readv(dev.fd, addressof(dev.iov), 3 if dev.places[3] > 0 else 2)
     if n == -EAGAIN or n == -EINTR:
         return 0
     if n > dev.vnet:
-        n -= dev.vnet
+        n += dev.bare - dev.vnet
         if dev.expect != 0:
             dev.placed = max(n - dev.expect, 0)
         if dev.vnet != 0:
-            offload.parse(dev.rx_notes, dev.frame - offload.HEADER, n)
+            offload.parse(dev.rx_notes, start, n, dev.bare)
+        if dev.bare != 0:
+            _dress(dev.frame)
     return n
+
+
+@compiled
+def _dress(frame: int) -> None:
+    """Give an IP packet the Ethernet header that every frame has here: from nobody to nobody."""
+    version = load8(frame + SHORTEST) >> 4
+    zero(frame, SHORTEST)
+    put16(frame + SHORTEST - 2, IPV4 if version == 4 else IPV6 if version == 6 else 0)
 
 
 @compiled
@@ -79,46 +91,44 @@ def gather(dev: Device) -> None:
 @compiled
 def transmit(dev: Device, iov: int, parts: int, total: int) -> int:
     """Write one frame, gathered from its parts; before it, if the device wants that, what is left to it."""
-    if dev.vnet == 0:
+    if dev.vnet == 0 and dev.bare == 0:
         n = writev(dev.fd, iov, parts)
         return 0 if n == -EAGAIN or n == -EINTR else n
     if parts > PIECES:
         return -EINVAL
-    header = dev.buffer                                 # the headroom before received frames has place for it
-    offload.emit(dev.tx_notes, header)
-    offload.clear(dev.tx_notes)
-    dev.iov[0] = header
-    dev.iov[1] = offload.HEADER
+    first = 0
+    if dev.vnet != 0:
+        header = dev.buffer                             # the headroom before received frames has place for it
+        offload.emit(dev.tx_notes, header, dev.bare)
+        offload.clear(dev.tx_notes)
+        dev.iov[0] = header
+        dev.iov[1] = offload.HEADER
+        first = 2
     for i in range(2 * parts):
-        dev.iov[2 + i] = load64(iov + 8 * i)
-    n = writev(dev.fd, addressof(dev.iov), parts + 1)
-    return 0 if n == -EAGAIN or n == -EINTR else n - offload.HEADER if n > 0 else n
+        dev.iov[first + i] = load64(iov + 8 * i)
+    dev.iov[first] += dev.bare
+    dev.iov[first + 1] -= dev.bare
+    n = writev(dev.fd, addressof(dev.iov), parts + first // 2)
+    return 0 if n == -EAGAIN or n == -EINTR else n - dev.vnet + dev.bare if n > 0 else n
 
 
-class Tap(Driver):
-    """A TAP interface of this host: attached to if it exists, otherwise made.
+class TunTap(Driver):
+    """What Tap and Tun have in common."""
 
-    With `offload` (the default) the kernel computes checksums and cuts large
-    segments for us, and hands its own on uncut and unchecked, as between two ends
-    of a veth; one that knows no virtio-net header does without.  `offload=False`:
-    every frame on its own, complete, as on a cable.
+    _mode, _mode_name = IFF_TAP, "tap"
+    _bare = 0
 
-    `mac` is our end's address (by default one derived from the name; the kernel's
-    end has its own).  `persist=True` keeps the interface when we are gone, False
-    makes it go; `owner` and `group` (numeric) may then attach to it without
-    privileges.  All three are left as they are by default.
-    """
-
-    def __init__(self, name: str, *, mac: bytes | str | None = None, persist: bool | None = None,
-                 owner: int | None = None, group: int | None = None, offload: bool = True) -> None:
+    def __init__(self, name: str, mac: bytes | str | None, persist: bool | None, owner: int | None, group: int | None,
+                 offload: bool) -> None:
         self.fd = -1
         self._pages: Pages | None = None
         _check_name(name)
-        self.mac = mac_bytes(mac) if mac is not None else _derived_mac(name)
+        if self.ethernet:
+            self.mac = mac_bytes(mac) if mac is not None else derived_mac(name)
         self.fd = _open_tun()
         try:
             self._vnet = offload and bool(_features(self.fd) & IFF_VNET_HDR)
-            self.name = _attach(self.fd, name, IFF_VNET_HDR if self._vnet else 0)
+            self.name = _attach(self.fd, name, self._mode, IFF_VNET_HDR if self._vnet else 0, self._mode_name)
             self._features = _negotiate(self.fd, self._vnet)
             self.offload = self._features != 0
             if owner is not None:
@@ -127,7 +137,7 @@ class Tap(Driver):
                 _control(self.fd, TUNSETGROUP, group, self.name, "group")
             if persist is not None:
                 _control(self.fd, TUNSETPERSIST, int(persist), self.name, "persistence")
-            self.mtu = _mtu(self.name)
+            self.mtu = interface_mtu(self.name)
         except BaseException:
             os.close(self.fd)
             self.fd = -1
@@ -145,6 +155,7 @@ class Tap(Driver):
         device.buffer = self._pages.address
         device.vnet = HEADER if self._vnet else 0
         device.features = self._features if self.offload else 0
+        device.bare = self._bare
         device.kind = Kind.TAP
 
     def set_offload(self, on: bool) -> None:
@@ -170,7 +181,43 @@ class Tap(Driver):
             os.close(fd)
 
     def __repr__(self) -> str:
-        return f"Tap({getattr(self, 'name', '?')!r})"
+        return f"{type(self).__name__}({getattr(self, 'name', '?')!r})"
+
+
+class Tap(TunTap):
+    """A TAP interface of this host: attached to if it exists, otherwise made.
+
+    With `offload` (the default) the kernel computes checksums and cuts large
+    segments for us, and hands its own on uncut and unchecked, as between two ends
+    of a veth; one that knows no virtio-net header does without.  `offload=False`:
+    every frame on its own, complete, as on a cable.
+
+    `mac` is our end's address (by default one derived from the name; the kernel's
+    end has its own).  `persist=True` keeps the interface when we are gone, False
+    makes it go; `owner` and `group` (numeric) may then attach to it without
+    privileges.  All three are left as they are by default.
+    """
+
+    def __init__(self, name: str, *, mac: bytes | str | None = None, persist: bool | None = None,
+                 owner: int | None = None, group: int | None = None, offload: bool = True) -> None:
+        super().__init__(name, mac, persist, owner, group, offload)
+
+
+class Tun(TunTap):
+    """A TUN interface of this host: IP packets, without Ethernet; attached to if it exists, otherwise made.
+
+    There are two ends and no addresses to resolve: what is routed to it goes to the
+    kernel.  The other arguments are Tap's.
+    """
+
+    _mode, _mode_name = IFF_TUN, "tun"
+    _bare = SHORTEST
+    ethernet = False
+    point_to_point = True
+
+    def __init__(self, name: str, *, persist: bool | None = None, owner: int | None = None, group: int | None = None,
+                 offload: bool = True) -> None:
+        super().__init__(name, None, persist, owner, group, offload)
 
 
 def _check_name(name: str) -> None:
@@ -180,7 +227,7 @@ def _check_name(name: str) -> None:
                                     f"(1 to {NAME_MAX} bytes without spaces, '/' and ':')")
 
 
-def _derived_mac(name: str) -> bytes:
+def derived_mac(name: str) -> bytes:
     """Locally administered (IEEE 802 8.4), the same each time for the same name."""
     return b"\x02" + hashlib.sha256(b"netstack " + name.encode()).digest()[:5]
 
@@ -227,18 +274,18 @@ def _negotiate(fd: int, on: bool) -> Feature:
     return Feature(0)
 
 
-def _attach(fd: int, name: str, flags: int) -> str:
+def _attach(fd: int, name: str, mode: int, flags: int, word: str) -> str:
     """TUNSETIFF; the name that the interface got ("tap%d" is filled in by the kernel)."""
-    request = bytearray(IFREQ.pack(name.encode(), IFF_TAP | IFF_NO_PI | flags))
+    request = bytearray(IFREQ.pack(name.encode(), mode | IFF_NO_PI | flags))
     try:
         fcntl.ioctl(fd, TUNSETIFF, request)
     except OSError as error:
         hint = {
             errno.EPERM: "not permitted to make it or to attach to it: have it made for you (sudo ip tuntap add dev "
-                         f"{name} mode tap user $USER), or run in a namespace of your own (unshare -rn), or as root",
+                         f"{name} mode {word} user $USER), or run in a namespace of your own (unshare -rn), or as root",
             errno.EBUSY: "another program is attached to it",
-            errno.EINVAL: "it exists and is no TAP interface, or a TAP of another sort (multi-queue)",
-            errno.EEXIST: "it exists and is no TAP interface",
+            errno.EINVAL: f"it exists and is no {word.upper()} interface, or one of another sort (multi-queue)",
+            errno.EEXIST: f"it exists and is no {word.upper()} interface",
         }.get(error.errno or 0, os.strerror(error.errno or 0))
         raise OSError(error.errno, f"{name}: {hint}") from None
     return bytes(IFREQ.unpack(request)[0]).rstrip(b"\0").decode()
@@ -251,7 +298,8 @@ def _control(fd: int, command: int, value: int, name: str, what: str) -> None:
         raise OSError(error.errno, f"{name}: cannot set its {what}: {os.strerror(error.errno or 0)}") from None
 
 
-def _mtu(name: str) -> int:
+def interface_mtu(name: str) -> int:
+    """The MTU of an interface of this host, bytes.  OSError ENODEV if there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         answer = fcntl.ioctl(s, SIOCGIFMTU, struct.pack("16si20x", name.encode(), 0))
     return int(struct.unpack("16si20x", answer)[1])

@@ -46,6 +46,14 @@ class Verdict(IntEnum):
     AGAIN = 257         # (expire) something was done; call again
 
 
+class Medium(IntEnum):
+    """What an interface's link is: whom one asks for addresses, and whose packets they are."""
+
+    LOOPBACK = 0        # our own; nobody to ask
+    ETHERNET = 1        # others'; ARP and NDP
+    POINT_TO_POINT = 2  # another host's, who is the only one there; nobody to ask
+
+
 @record
 class InterfaceAddress:
     """One address of an interface."""
@@ -66,7 +74,7 @@ class Interface:
 
     index: u8                   # its place in net.interfaces; 0: not in use
     up: u8
-    ethernet: u8                # 1: frames with addresses to resolve; 0: loopback, no resolution
+    ethernet: u8                # Medium
     address_count: u8
     mtu: i32                    # largest IP packet, bytes
     mac: i64                    # 48 bits

@@ -16,7 +16,7 @@ from ..errors import EACCES, EADDRNOTAVAIL, EMSGSIZE, ENOBUFS, Drop
 from ..machine import addressof, at, compiled, invoke3, unit
 from . import address, checksum, ethernet, fragment, ipv4, ipv6, link, neighbour, pmtu, route, solicit, waiting
 from .ethernet import EtherType
-from .net import SCRATCH_FRAGMENT, Net, Packet
+from .net import SCRATCH_FRAGMENT, Medium, Net, Packet
 from .route import Kind
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _must_fragment(net: Net, packet: Packet, now: int) -> bool:
 def _deliver(net: Net, iface: Interface, packet: Packet, mac: int, ethertype: int, h: int, n: int, parts: int,
              total: int, now: int) -> int:
     """Hand an IP packet to the link, as `link.transmit` takes it, or keep it until its neighbour is known."""
-    if mac == 0 and iface.ethernet != 0:
+    if mac == 0 and iface.ethernet == Medium.ETHERNET:
         c = net.chosen
         index = neighbour.find(net, iface.index, c.hop_hi, c.hop_lo)
         if index == 0:

@@ -14,7 +14,18 @@ from . import address, input, link, neighbour, output, pmtu, reassembly, route
 from .address import State
 from .link import LOOPBACK
 from .neighbour import Neighbour
-from .net import ADDRESSES, INTERFACES, ROUTES, SCRATCH, Interface, InterfaceAddress, Net, NetSettings, Route
+from .net import (
+    ADDRESSES,
+    INTERFACES,
+    ROUTES,
+    SCRATCH,
+    Interface,
+    InterfaceAddress,
+    Medium,
+    Net,
+    NetSettings,
+    Route,
+)
 from .pmtu import PathMtu
 from .reassembly import Reassembly
 
@@ -94,7 +105,7 @@ def init(net: Net, where: int, seed: int, sizes: Sizes | None = None) -> None:
     net.transmit = address_of(link.transmit_unit)
     net.other = address_of(input.other_unit)
     defaults(net.settings)
-    index = add_interface(net, LOOPBACK_MTU, 0, False)
+    index = add_interface(net, LOOPBACK_MTU, 0, Medium.LOOPBACK)
     assert index == LOOPBACK
     add_address(net, LOOPBACK, 0, address.from_v4(0x7F00_0001), 96 + 8, 0)
     add_address(net, LOOPBACK, 0, 1, 128, 0)
@@ -130,7 +141,7 @@ def defaults(s: NetSettings) -> None:
 
 # ---- interfaces ------------------------------------------------------------
 
-def add_interface(net: Net, mtu: int, mac: int, ethernet: bool) -> int:
+def add_interface(net: Net, mtu: int, mac: int, medium: int) -> int:
     """A new interface, up; its device is for a driver to open.  Returns its index, or -errno."""
     if mtu < MIN_MTU or mtu > LOOPBACK_MTU:
         return -EINVAL
@@ -140,7 +151,7 @@ def add_interface(net: Net, mtu: int, mac: int, ethernet: bool) -> int:
             zero(addressof(iface), INTERFACE)
             iface.index = index
             iface.up = 1
-            iface.ethernet = 1 if ethernet else 0
+            iface.ethernet = int(medium)
             iface.mtu = mtu
             iface.mac = mac
             net.interface_count = max(net.interface_count, index)
@@ -216,7 +227,7 @@ def add_address(net: Net, index: int, hi: int, lo: int, prefix: int, now: int) -
     a.prefix = prefix
     a.deadline = timers.NEVER
     a.state = State.PREFERRED
-    if iface.ethernet != 0:
+    if iface.ethernet == Medium.ETHERNET:
         a.probes = net.settings.arp_probes if v4 else net.settings.dad_transmits
         a.announcements = net.settings.arp_announcements if v4 else 0
         if a.probes > 0:

@@ -13,13 +13,28 @@ IFF_LOWER_UP = 0x10000
 PATIENCE = 5.0              # seconds that a link may take to come up
 
 
-def make_tap(name: str, *addresses: str, mtu: int = 1500, queue: int = 1000) -> None:
-    """Create a TAP, give the kernel's end its addresses (CIDR), and bring it up.
+def make_tap(name: str, *addresses: str, mtu: int = 1500, queue: int = 1000, mode: str = "tap") -> None:
+    """Create a TAP (or a TUN, `mode`), give the kernel's end its addresses (CIDR), and bring it up.
 
     It has a carrier once a program opens it; see `await_carrier`.
     """
     with IPRoute() as route:
-        route.link("add", ifname=name, kind="tuntap", mode="tap")
+        route.link("add", ifname=name, kind="tuntap", mode=mode)
+    _set_up(name, addresses, mtu, queue)
+
+
+def make_veth(name: str, far: str, *addresses: str, mtu: int = 1500, queue: int = 1000) -> None:
+    """Create a veth pair; `name` is the kernel's end, and gets the addresses; the kernel has no use for `far`."""
+    with IPRoute() as route:
+        route.link("add", ifname=name, kind="veth", peer=far)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/sys/net/ipv6/conf/{far}/disable_ipv6").write_text("1")
+    _set_up(far, (), mtu, queue)
+    _set_up(name, addresses, mtu, queue)
+
+
+def _set_up(name: str, addresses: tuple[str, ...], mtu: int, queue: int) -> None:
+    with IPRoute() as route:
         index = route.link_lookup(ifname=name)[0]
         for setting, value in (("accept_dad", 0), ("router_solicitations", 0)):
             with contextlib.suppress(OSError):      # a kernel without IPv6

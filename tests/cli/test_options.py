@@ -10,6 +10,8 @@ WRONG = [
     (["serve"], "which link?"),
     (["serve", "--ip", "10.0.0.2/24"], "--ip without --tap"),
     (["serve", "--tap", "tap0"], "needs an address"),
+    (["serve", "--raw", "eth0"], "--raw needs an address"),
+    (["serve", "--tap", "tap0", "--tun", "tun0", "--ip", "10.0.0.2/24"], "--tap and --tun: one link"),
     (["serve", "--tap", "tap0", "--ip", "10.0.0.2"], "no prefix length"),
     (["serve", "--tap", "tap0", "--ip", "10.0.0.300/24"], "not an IPv4 address"),
     (["serve", "--tap", "tap0", "--ip", "fd00::2/64"], "not an IPv4 address"),

@@ -19,13 +19,13 @@ HEADER = struct.Struct("<BBHHHH")       # flags, gso_type, hdr_len, gso_size, cs
 def parsed(header: bytes, n: int) -> Offload:
     held = ctypes.create_string_buffer(header, len(header))
     notes = Offload.new()
-    offload.parse(notes, ctypes.addressof(held), n)
+    offload.parse(notes, ctypes.addressof(held), n, 0)
     return notes
 
 
 def emitted(notes: Offload) -> tuple[int, ...]:
     held = ctypes.create_string_buffer(offload.HEADER)
-    offload.emit(notes, ctypes.addressof(held))
+    offload.emit(notes, ctypes.addressof(held), 0)
     return HEADER.unpack(held.raw)
 
 

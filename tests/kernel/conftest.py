@@ -22,7 +22,7 @@ from netstack.lab.namespace import CLONE_NEWNET, loopback_up
 from netstack.machine.mode import JIT
 
 REQUIRED = os.environ.get("NETSTACK_REQUIRE_KERNEL") == "1"
-TAP = "tap0"
+TAP, FAR = "tap0", "far0"
 LINUX, LINUX6 = "10.0.0.1", "fd00::1"
 STACK, STACK6 = "10.0.0.2", "fd00::2"
 
@@ -73,15 +73,24 @@ class Net:
 
 @pytest.fixture
 def make_link(netns: None, life: ExitStack) -> Callable[..., Net]:
-    """make_link(mtu=1500, offload=True): the TAP, its kernel end set up, and a stack attached."""
-    def make(mtu: int = 1500, offload: bool = True) -> Net:
-        import netstack
-        from netstack.drivers import Tap
+    """make_link(mtu=1500, offload=True, device="tap"): the kernel's end set up, and a stack attached to the other.
 
-        kernel.make_tap(TAP, f"{LINUX}/24", *([f"{LINUX6}/64"] if mtu >= 1280 else []), mtu=mtu)
+    "tun": IP packets; "raw": a veth, with a packet socket at the far end.
+    """
+    def make(mtu: int = 1500, offload: bool = True, device: str = "tap") -> Net:
+        import netstack
+        from netstack.drivers import Raw, Tap, Tun
+
+        addresses = [f"{LINUX}/24", *([f"{LINUX6}/64"] if mtu >= 1280 else [])]
+        if device == "raw":
+            kernel.make_veth(TAP, FAR, *addresses, mtu=mtu)
+        else:
+            kernel.make_tap(TAP, *addresses, mtu=mtu, mode=device)
         stack = life.enter_context(netstack.Stack())
         six = {"ip6": f"{STACK6}/64"} if mtu >= 1280 else {}
-        stack.attach(Tap(TAP, offload=offload), ip=f"{STACK}/24", gateway=LINUX, mtu=mtu, dad=False, **six)
+        driver = (Raw(FAR, offload=offload) if device == "raw" else Tun(TAP, offload=offload) if device == "tun"
+                  else Tap(TAP, offload=offload))
+        stack.attach(driver, ip=f"{STACK}/24", gateway=LINUX, mtu=mtu, dad=False, name=TAP, **six)
         kernel.await_carrier(TAP)
         return Net(stack)
     return make
