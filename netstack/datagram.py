@@ -40,6 +40,7 @@ from .machine import (
     store32,
     table,
     u8,
+    u16,
     u32,
 )
 from .machine.arena import Arena
@@ -65,7 +66,8 @@ class Prefix:
     length: i64
     ttl: i64
     interface: i64
-    tos: i64
+    tos: i32
+    segment: i32        # it stands for several of so many bytes each, the last may be shorter (UDP_GRO); 0: it is one
 
 
 @record
@@ -79,6 +81,10 @@ class Sock:
     write_closed: u8
     keepalive: u8       # SO_KEEPALIVE: kept and given back, as Linux does
     poked: u8           # (selector) `wakeup` was called
+    gro: u8             # UDP_GRO: several that came as one packet stay one
+    gro_reserved: u8
+    segment: u16        # UDP_SEGMENT: what is sent is cut into datagrams of so many bytes; 0: it is not
+    segment_reserved: u32
     ready_head: u32     # (selector) the endpoints to look at: see watch.py
     ready_tail: u32
     drops: i64          # datagrams that found the queue full
@@ -313,8 +319,8 @@ def find(d: Datagrams, kind: int, port: int, rx: Incoming, src_port: int) -> int
 # ---- the queue ---------------------------------------------------------------------
 
 @compiled
-def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: int) -> int:
-    """Append a datagram to the socket's queue.  Drop.NONE, or why not."""
+def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: int, segment: int) -> int:
+    """Append a datagram to the socket's queue; `segment`: see Prefix.  Drop.NONE, or why not."""
     need = PREFIX + ((n + PREFIX - 1) & -PREFIX)
     if s.read_closed or s.ep.closed:
         return Drop.UDP_QUEUE
@@ -338,6 +344,7 @@ def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: in
     p.ttl = rx.ttl
     p.interface = rx.interface
     p.tos = rx.tos
+    p.segment = segment
     ring.place(s.rcv, tail + PREFIX, data, n)
     ring.set_tail(s.rcv, tail + need)
     notify(d, s)

@@ -381,13 +381,14 @@ def flush_unit(world: int, nothing: int) -> int:
 
 @unit
 def datagram_unit(world: int, index: int, address: int, n: int, destination: int, now: int) -> int:
-    """Send one datagram of a socket; at `destination` four i64: hi, lo, port, scope.  n, or -errno."""
+    """Send one datagram of a socket; at `destination` a Destination.  n, or -errno."""
     w = at(World, world)
     s = datagram.get(w.datagrams, index)
     to = at(Destination, destination)
     if s.ep.kind == endpoint.Kind.PING:
         return ping.send(w.datagrams, w.net, s, address, n, to.hi, to.lo, to.scope, now)
-    return udp.send(w.datagrams, w.net, s, address, n, to.hi, to.lo, to.port, to.scope, now)
+    segment = to.segment if to.segment >= 0 else s.segment
+    return udp.send(w.datagrams, w.net, s, address, n, to.hi, to.lo, to.port, to.scope, segment, now)
 
 
 @compiled

@@ -18,7 +18,7 @@ from . import names
 from .datagram import PREFIX
 
 WORDS = PREFIX // 8             # of the i64 in front of a datagram: hi, lo, port, scope, length, ...
-PORT, LENGTH = 2, 4
+PORT, LENGTH, SEGMENT = 2, 4, 7
 
 
 class Messages:
@@ -71,6 +71,13 @@ class Messages:
     def is_cut(self, i: int) -> bool:
         """Whether the i-th datagram was longer than there was room (MSG_TRUNC)."""
         return self._words[self._at(i) + LENGTH] > self.size
+
+    def segment(self, i: int) -> int:
+        """With UDP_GRO: how long each of the datagrams is that the i-th one stands for (the last may be shorter).
+
+        0: it is one.
+        """
+        return self._words[self._at(i) + SEGMENT] >> 32
 
     def clear(self) -> None:
         """Forget them all."""

@@ -45,6 +45,7 @@ TCP_LINGER2, TCP_DEFER_ACCEPT = IPPROTO_TCP | 8, IPPROTO_TCP | 9
 TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
 TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT, TCP_RTO_MAX_MS = IPPROTO_TCP | 10, IPPROTO_TCP | 25, IPPROTO_TCP | 44
 TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = IPPROTO_TCP | 23, IPPROTO_TCP | 30, IPPROTO_TCP | 34
+UDP_SEGMENT, UDP_GRO = 17 << 16 | 103, 17 << 16 | 104
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
@@ -53,6 +54,7 @@ MAX_KEEP = 32767                # seconds; and 127 probes (tcp(7))
 NO_LINGER = -1
 UNLIMITED_RATE = 0xFFFF_FFFF     # SO_MAX_PACING_RATE that means none
 LARGEST_INT = (1 << 31) - 1
+LARGEST_SEGMENT = 0xFFFF
 
 
 @compiled
@@ -97,8 +99,13 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
             return 2 * ep.send_limit if ep.send_limit != w.datagrams.wmem else w.datagrams.wmem
         if option == SO_ACCEPTCONN:
             return 0
+        s = handles.socket(w, handles.index_of(h))
         if option == SO_KEEPALIVE:
-            return handles.socket(w, handles.index_of(h)).keepalive
+            return s.keepalive
+        if option == UDP_SEGMENT:
+            return s.segment
+        if option == UDP_GRO:
+            return s.gro
         return -ENOPROTOOPT
     return _get_tcp(w, handles.connection(w, handles.index_of(h)), option)
 
@@ -222,6 +229,14 @@ def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> in
         return 0
     if option == SO_KEEPALIVE:
         s.keepalive = 1 if value != 0 else 0
+        return 0
+    if option == UDP_SEGMENT:
+        if not 0 <= value <= LARGEST_SEGMENT:
+            return -EINVAL
+        s.segment = value
+        return 0
+    if option == UDP_GRO:
+        s.gro = 1 if value != 0 else 0
         return 0
     return -ENOPROTOOPT
 

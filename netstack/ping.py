@@ -28,7 +28,7 @@ def receive(d: Datagrams, net: Net) -> int:
     index = datagram.find(d, Kind.PING, be16(rx.payload + 4), rx, -1)
     if index == 0:
         return Drop.ICMP_UNKNOWN
-    return datagram.enqueue(d, datagram.get(d, index), rx, rx.payload, rx.length, 0)
+    return datagram.enqueue(d, datagram.get(d, index), rx, rx.payload, rx.length, 0, 0)
 
 
 @compiled

@@ -10,7 +10,7 @@ import os
 import socket as real
 import stat
 import struct
-from errno import EAGAIN, EINPROGRESS, EOPNOTSUPP
+from errno import EAGAIN, EINPROGRESS, EINVAL, EOPNOTSUPP
 from operator import index as to_int
 from typing import Any
 
@@ -26,7 +26,9 @@ MSG_WAITALL = int(real.MSG_WAITALL)
 MSG_TRUNC = int(real.MSG_TRUNC)
 MSG_CTRUNC = int(real.MSG_CTRUNC)
 IPPROTO_TCP = int(real.IPPROTO_TCP)
+IPPROTO_UDP = int(real.IPPROTO_UDP)
 TCP_CM_INQ = 36
+UDP_SEGMENT, UDP_GRO = 103, 104
 MSG_FASTOPEN = entry.MSG_FASTOPEN
 SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
@@ -36,6 +38,7 @@ VIEW = 1 << 30              # bytes: more than any ring has
 
 _eight = struct.Struct("8q").unpack
 _int = struct.Struct("i")
+_short = struct.Struct("H")
 
 # Global names are quicker than attributes of a module.
 _send = entry.send
@@ -147,26 +150,40 @@ class Transfer(Base):
             known = names.KNOWN[self._af].get(address)
         except TypeError:
             known = None
-        hi, lo, port, scope = known or names.parse(self._stack, self._af, address, "sendto")
+        return self._send_datagram(data, flags, known or names.parse(self._stack, self._af, address, "sendto"))
+
+    def _send_datagram(self, data: Any, flags: int, to: tuple[int, int, int, int]) -> int:
+        """`flags` are entry.sendto's."""
+        hi, lo, port, scope = to
         _keep, where, n = locate(data)
         sent = _sendto(self._world, self._handle, where, n, flags, hi, lo, port, scope)
         deadline = 0
         while sent < 0:
-            deadline = self._await(sent, POLLOUT, deadline, flags)
+            deadline = self._await(sent, POLLOUT, deadline, flags & 0xFFFF_FFFF)
             sent = _sendto(self._world, self._handle, where, n, flags, hi, lo, port, scope)
-        return sent
+        return int(sent)
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
-        """Send buffers as one message.  Ancillary data is refused: there is none to send yet."""
+        """Send buffers as one message.
+
+        The only ancillary data is UDP_SEGMENT (udp(7)), the size of the datagrams that it is cut into: 16 bits.
+        """
         data = b"".join(buffers)
         flags = c_int(flags)
-        if address is not None:
-            names.parse(self._stack, self._af, address, "sendmsg")
+        where = (0, 0, 0, 0) if address is None else names.parse(self._stack, self._af, address, "sendmsg")
+        segment = -1
         for item in ancdata:
             level, kind, content = item
-            c_int(level), c_int(kind), memoryview(content)
-            raise OSError(EOPNOTSUPP, "no ancillary data is supported")
-        return self.send(data, flags) if address is None else self.sendto(data, flags, address)
+            content = bytes(memoryview(content))
+            if c_int(level) != IPPROTO_UDP or self._kind is not Kind.UDP:
+                raise OSError(EOPNOTSUPP, "no such ancillary data is supported")
+            if c_int(kind) != UDP_SEGMENT or len(content) != _short.size:
+                raise OSError(EINVAL, "Invalid argument")
+            segment = _short.unpack(content)[0]
+        if segment < 0:
+            return self.send(data, flags) if address is None else self.sendto(data, flags, address)
+        flags = flags & 0xFFFF_FFFF | segment + 1 << 32
+        return self.send(data, flags) if address is None else self._send_datagram(data, flags, where)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send a file opened in binary mode from `offset` on, to its end or `count` bytes: how many were sent.
@@ -343,19 +360,19 @@ class Transfer(Base):
             room = _shorten(nbytes, room, "recvfrom_into")
         if self._kind is _TCP:
             return self.recv_into(buffer, room, flags), None
-        got, sender, _ = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
+        got, sender, _, _ = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
         return got, sender
 
-    def _receive_datagram(self, address: int, room: int, flags: int) -> tuple[int, Any, bool]:
-        """(bytes, sender, whether it was longer than that)."""
+    def _receive_datagram(self, address: int, room: int, flags: int) -> tuple[int, Any, bool, int]:
+        """(bytes, sender, whether it was longer than that, size of each of those that it stands for or 0)."""
         out = bytes(64)
         deadline = 0
         got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
         while got < 0:
             deadline = self._await(got, POLLIN, deadline, flags)
             got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
-        hi, lo, port, scope, length = _eight(out)[:5]
-        return got, names.unparse(self._af, hi, lo, port, scope), length > room
+        hi, lo, port, scope, length, _, _, tos = _eight(out)
+        return got, names.unparse(self._af, hi, lo, port, scope), length > room, tos >> 32
 
     def recvmmsg(self, messages: Messages, flags: int = 0, /) -> int:
         """Receive as many datagrams as there are, at least one, into a batch: how many (recvmmsg(2)).
@@ -385,8 +402,9 @@ class Transfer(Base):
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
         """(data, ancillary data, flags, sender).
 
-        The only ancillary data is TCP_CM_INQ, for a socket with TCP_INQ: an int, how many bytes are left to read, or
-        1 when the peer's FIN is next.
+        Ancillary data is TCP_CM_INQ, for a socket with TCP_INQ: an int, how many bytes are left to read, or 1 when the
+        peer's FIN is next; and UDP_GRO, for a socket with that option: an int, how long each of the datagrams is that
+        the data stands for (the last may be shorter).
         """
         bufsize = to_int(bufsize)
         if bufsize < 0:
@@ -416,8 +434,13 @@ class Transfer(Base):
                 ancillary.append((IPPROTO_TCP, TCP_CM_INQ, _int.pack(self._rest())))
         else:
             _keep, address, room = locate_writable(one, "recvmsg_into")
-            got, sender, cut = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
+            got, sender, cut, segment = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
             answer = MSG_TRUNC if cut else 0
+            if segment != 0:
+                told = _int.pack(segment)[:max(ancbufsize - real.CMSG_LEN(0), 0)]
+                answer |= MSG_CTRUNC if len(told) < _int.size else 0
+                if ancbufsize >= real.CMSG_LEN(0):
+                    ancillary.append((IPPROTO_UDP, UDP_GRO, told))
         if len(views) != 1:
             start = 0
             for view in views:

@@ -45,6 +45,8 @@ TCP_FASTOPEN_NO_COOKIE = 34
 TCP_INQ = 36
 TCP_RTO_MAX_MS = 44
 IPV6_MTU_DISCOVER = 23
+UDP_SEGMENT = 103
+UDP_GRO = 104
 
 
 class Form(Enum):
@@ -78,6 +80,8 @@ class Option:
 
 
 _TCP = frozenset((Kind.TCP,))
+_UDP = frozenset((Kind.UDP,))
+_DATAGRAM = int(real.IPPROTO_UDP)
 _SOCKET, _STREAM, _IP, _IP6 = int(real.SOL_SOCKET), int(real.IPPROTO_TCP), int(real.IPPROTO_IP), int(real.IPPROTO_IPV6)
 
 OPTIONS: dict[tuple[int, int], Option] = {
@@ -136,6 +140,10 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                 kinds=_TCP),
     (_STREAM, TCP_CC_INFO): Option(Form.STRUCT, "struct tcp_bbr_info; nothing for other algorithms", writable=False,
                                    kinds=_TCP),
+    (_DATAGRAM, UDP_SEGMENT): Option(Form.INT, "what one call sends is cut into datagrams of so many bytes; 0: it is "
+                                     "not", kinds=_UDP),
+    (_DATAGRAM, UDP_GRO): Option(Form.FLAG, "datagrams that came as one packet are read as one; recvmsg tells their "
+                                 "size", kinds=_UDP),
     (_IP, real.IP_TTL): Option(Form.INT, "time to live; -1: the stack's default", narrow=True),
     (_IP, real.IP_TOS): Option(Form.INT, "type of service", narrow=True),
     (_IP, IP_MTU): Option(Form.INT, "MTU of the path, once connected", writable=False, narrow=True),

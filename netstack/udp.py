@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from . import datagram
 from .datagram import Datagrams, Sock
+from .drivers.offload import Gso
 from .endpoint import Kind
 from .errors import EACCES, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENETUNREACH, EPIPE, Drop
-from .ip import checksum, route
+from .ip import checksum, ipv4, ipv6, route
 from .ip import output as ip_output
 from .ip.address import is_v4
 from .ip.net import SCRATCH_TRANSPORT, IcmpError, Net
@@ -19,6 +20,7 @@ PROTOCOL = 17
 HEADER_LEN = 8
 CHECKSUM = 6                    # where it stands in the header
 MAX_DATAGRAM = 65507            # that fits into an IPv4 packet
+MAX_SEGMENTS = 128              # of one call (Linux: UDP_MAX_SEGMENTS)
 
 
 @compiled
@@ -53,12 +55,16 @@ def receive(d: Datagrams, net: Net) -> int:
         return Drop.UDP_NO_PORT
     s = datagram.get(d, index)
     n = length - HEADER_LEN
-    size = rx.gso_size if 0 < rx.gso_size < n else max(n, 1)    # several of one size, as one packet
+    several = 0 < rx.gso_size < n                               # of one size, as one packet
+    if several and s.gro != 0:
+        d.counters.in_datagrams += 1
+        return datagram.enqueue(d, s, rx, p + HEADER_LEN, n, src_port, rx.gso_size)
+    size = rx.gso_size if several else max(n, 1)
     at = 0
     reason = 0
     while at == 0 or at < n:
         d.counters.in_datagrams += 1
-        reason |= datagram.enqueue(d, s, rx, p + HEADER_LEN + at, min(size, n - at), src_port)
+        reason |= datagram.enqueue(d, s, rx, p + HEADER_LEN + at, min(size, n - at), src_port, 0)
         at += size
     return reason
 
@@ -116,9 +122,9 @@ def set_packet(net: Net, s: Sock, hi: int, lo: int, scope: int, protocol: int, n
 
 
 @compiled
-def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int, port: int, scope: int,
+def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int, port: int, scope: int, segment: int,
          now: int) -> int:
-    """Send one datagram from the application's memory.  n, or -errno."""
+    """Send one datagram from the application's memory, or several of `segment` bytes each.  n, or -errno."""
     if s.write_closed:
         return -EPIPE
     if port == 0:
@@ -132,6 +138,12 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int
         r = datagram.bind(d, s, 0)
         if r < 0:
             return r
+    if segment != 0:                                            # (udp(7), UDP_SEGMENT) each must fit, and so many
+        headers = HEADER_LEN + (ipv4.HEADER_LEN if is_v4(hi, lo) else ipv6.HEADER_LEN)
+        if headers + min(n, segment) > net.chosen.mtu:
+            return -EMSGSIZE
+        if n > segment * MAX_SEGMENTS:
+            return -EINVAL
     out = net.out
     head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
     length = HEADER_LEN + n
@@ -144,6 +156,9 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int
     out.head_len = HEADER_LEN
     out.a = address
     out.a_len = n
+    if segment != 0 and n > segment:
+        out.gso = Gso.UDP_L4
+        out.gso_size = segment
     d.counters.out_datagrams += 1
     r = ip_output.submit(net, out, now)
     return r if r < 0 else n

@@ -44,6 +44,7 @@ class Destination:
     lo: i64
     port: i64
     scope: i64
+    segment: i64        # UDP_SEGMENT of this one; -1: the socket's
 
 
 @record

@@ -28,7 +28,8 @@ RUNS = re.compile(r"^<!-- runs -->\n```python\n(.*?)^```\n(?:\n<!-- prints -->\n
                   re.MULTILINE | re.DOTALL)
 EXAMPLES = [(d, m) for d in DOCUMENTS for m in RUNS.finditer(d.read_text())]
 ALL = frozenset((Kind.TCP, Kind.UDP, Kind.PING))
-LEVELS = {"SO_": socket.SOL_SOCKET, "TCP_": socket.IPPROTO_TCP, "IP_": socket.IPPROTO_IP, "IPV6_": socket.IPPROTO_IPV6}
+LEVELS = {"SO_": socket.SOL_SOCKET, "TCP_": socket.IPPROTO_TCP, "IP_": socket.IPPROTO_IP, "IPV6_": socket.IPPROTO_IPV6,
+          "UDP_": socket.IPPROTO_UDP}
 
 
 def name_of(document: Path) -> str:
@@ -156,7 +157,8 @@ def test_table_of_options():
     assert told == {
         (int(level), int(number)): (
             option.form.name.lower(), "both" if option.writable else "read",
-            "AF_INET6" if option.six else "all" if option.kinds == ALL else "TCP", option.meaning)
+            "AF_INET6" if option.six else "all" if option.kinds == ALL
+            else "/".join(kind.name for kind in option.kinds), option.meaning)
         for (level, number), option in sockopt.OPTIONS.items()}
 
 

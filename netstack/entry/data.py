@@ -30,7 +30,7 @@ def send(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int) -> in
 @held_call
 def sendto(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, hi: int, lo: int, port: int,
            scope: int) -> int:
-    """sendto(2): n, or -errno."""
+    """sendto(2): n, or -errno.  Of `flags` see `datagrams.send`."""
     if handles.is_tcp(h):                               # as Linux: a connected stream ignores the address
         return streams.send(w, ep, handles.connection(w, ep.index), address, n, flags)
     return datagrams.send(w, ep, address, n, flags, hi, lo, port, scope)
@@ -113,7 +113,8 @@ def recv(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int) -> in
 def recvfrom(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, out: int) -> int:
     """recvfrom(2) that does not block: bytes copied, -EAGAIN, or -errno.
 
-    At `out` (if not 0) eight i64: hi, lo, port, scope, real length, TTL, interface, TOS; of a stream the first four.
+    At `out` (if not 0) eight i64: hi, lo, port, scope, real length, TTL, interface, TOS and (its upper half) the
+    size of each of those that the datagram stands for; of a stream the first four.
     """
     if handles.is_tcp(h):
         if out != 0:

@@ -16,7 +16,9 @@ SOCK_RCV_LOCK = offsetof(datagram.Sock, "rcv_lock")
 
 @compiled
 def send(w: World, ep: Endpoint, address: int, n: int, flags: int, hi: int, lo: int, port: int, scope: int) -> int:
-    """n, or -errno."""
+    """n, or -errno.  Above the 32 bits of `flags`: UDP_SEGMENT of this one + 1, or 0: the socket's."""
+    segment = (flags >> 32) - 1
+    flags &= 0xFFFF_FFFF
     if flags & ~SEND_FLAGS or flags & MSG_OOB:
         return -EOPNOTSUPP
     if port == 0 and hi == 0 and lo == 0:
@@ -34,6 +36,7 @@ def send(w: World, ep: Endpoint, address: int, n: int, flags: int, hi: int, lo: 
         to.lo = lo
         to.port = port
         to.scope = scope
+        to.segment = segment
         result = invoke6(w.units.datagram, addressof(w), ep.index, address, n, addressof(to), now)
     drive.after_call(w, now)
     return result
@@ -110,6 +113,7 @@ def _one_of_many(w: World, ep: Endpoint, m: datagram.Prefix, size: int, now: int
     to.lo = m.lo
     to.port = m.port
     to.scope = m.scope
+    to.segment = -1
     if m.port == 0:
         to.hi = ep.remote_hi
         to.lo = ep.remote_lo

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from .test_offload import CLEAN, bad_drops, packets, to_linux, to_us
 
 each_device = pytest.mark.parametrize("device", ["tun", "raw"])
 with_and_without = pytest.mark.parametrize("offload", [True, False])
-UDP_SEGMENT = 103
+UDP_SEGMENT, UDP_GRO = 103, 104
 
 
 def clean(before: dict[str, int]) -> None:
@@ -218,3 +219,64 @@ def test_the_device_goes(make_link: Any, device: str) -> None:
         with contextlib.suppress(OSError):
             ours.sendto(b"x", (net.linux, 9))
     net.stack.close()
+
+
+every_device = pytest.mark.parametrize("device", ["tap", "tun", "raw"])
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+def pair(net: Any, life: Any, family: int) -> tuple[Any, Any]:
+    """Two sockets, ours and the kernel's, each with an address."""
+    ours = life.enter_context(net.stack.socket(family, socket.SOCK_DGRAM))
+    theirs = life.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+    hosts = (net.ip, net.linux) if family == V4 else (net.ip6, net.linux6)
+    for sock, host in zip((ours, theirs), hosts, strict=True):
+        sock.bind((host, 0))
+        sock.settimeout(10)
+    return ours, theirs
+
+
+@every_device
+@with_and_without
+@pytest.mark.parametrize("family", [V4, V6])
+def test_we_send_many_datagrams_as_one(make_link: Any, life: Any, device: str, offload: bool, family: int) -> None:
+    """UDP_SEGMENT: cut by the device or by us, the kernel has them one by one; and as one with its UDP_GRO."""
+    net = make_link(device=device, offload=offload)
+    ours, theirs = pair(net, life, family)
+    before = kernel.counters()
+    data = bytes(i * 13 & 0xFF for i in range(10_500))
+    ours.sendto(b"who has", theirs.getsockname()[:2])
+    theirs.recv(100)
+    ours.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+    assert ours.sendto(data, theirs.getsockname()[:2]) == len(data)
+    got = [theirs.recv(2000) for _ in range(11)]
+    assert [len(d) for d in got] == [1000] * 10 + [500]
+    assert b"".join(got) == data
+    assert ours.sendmsg([data], [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", 1200))], 0,
+                        theirs.getsockname()[:2]) == len(data)
+    assert b"".join(theirs.recv(1200) for _ in range(9)) == data
+    ours.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1473 if family == V4 else 1453)
+    with pytest.raises(OSError) as caught:
+        ours.sendto(data, theirs.getsockname()[:2])
+    assert caught.value.errno == errno.EMSGSIZE
+    ours.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1472 if family == V4 else 1452)
+    ours.sendto(data, theirs.getsockname()[:2])
+    assert b"".join(theirs.recv(2000) for _ in range(8)) == data
+    clean(before)
+
+
+@every_device
+@pytest.mark.parametrize("family", [V4, V6])
+def test_we_take_many_datagrams_as_one(make_link: Any, life: Any, device: str, family: int) -> None:
+    """UDP_GRO: what the kernel hands over as one packet we read as one, and recvmsg tells how it is to be cut."""
+    net = make_link(device=device)
+    ours, theirs = pair(net, life, family)
+    ours.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+    theirs.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
+    data = bytes(i * 13 & 0xFF for i in range(10_500))
+    theirs.sendto(data, ours.getsockname()[:2])
+    got, told, flags, sender = ours.recvmsg(70_000, 100)
+    assert (got, flags, sender[:2]) == (data, 0, theirs.getsockname()[:2])
+    assert told == [(socket.IPPROTO_UDP, UDP_GRO, struct.pack("i", 1000))]
+    theirs.sendto(bytes(1000), ours.getsockname()[:2])
+    assert ours.recvmsg(70_000, 100)[:3] == (bytes(1000), [], 0)

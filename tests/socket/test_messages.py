@@ -8,6 +8,7 @@ import pytest
 
 import netstack.socket as ns
 from netstack.messages import Messages
+from netstack.sockopt import UDP_GRO, UDP_SEGMENT
 
 
 @pytest.fixture
@@ -117,6 +118,23 @@ def test_one_that_cannot_be_sent(two):
     batch.remove(0)
     assert a.sendmmsg(batch) == 1
     assert [b.recv(10), b.recv(10)] == [b"1", b"3"]
+
+
+def test_several_as_one(two):
+    """UDP_SEGMENT cuts each of a batch; with UDP_GRO each comes as it was sent, and the batch tells how it was cut."""
+    a, b = two
+    a.setsockopt(ns.IPPROTO_UDP, UDP_SEGMENT, 100)
+    batch = Messages(8)
+    for n in (250, 100, 0, 101):
+        batch.append(bytes(n), b.getsockname())
+    assert a.sendmmsg(batch) == 4
+    assert [len(b.recv(1000)) for _ in range(7)] == [100, 100, 50, 100, 0, 100, 1]
+    b.setsockopt(ns.IPPROTO_UDP, UDP_GRO, 1)
+    assert a.sendmmsg(batch) == 4
+    got = Messages(8)
+    assert b.recvmmsg(got) == 4
+    assert [(len(m), got.segment(i)) for i, m in enumerate(got)] == [(250, 100), (100, 0), (0, 0), (101, 100)]
+    assert got.address(0) == a.getsockname()
 
 
 def test_the_batch_itself():
