@@ -46,7 +46,7 @@ COMMON: dict[str, str] = {
 }
 
 # ... and that of packetdrill's own scripts, which lies in a directory beside theirs
-BESIDE = {"net.ipv4.tcp_fastopen": "0x70403"}
+BESIDE = {"net.ipv4.tcp_fastopen": "0x70403", "net.ipv4.tcp_syn_linear_timeouts": "0"}
 
 # What is no sysctl, as keys of `assignments`
 FLUSH = "ip tcp_metrics flush all"

@@ -151,6 +151,13 @@ def test_a_synack_that_the_stack_refuses_does_not_count():
     assert outcome.story[-1].endswith("> . 1:1(0) ack 11 win 64230 <sack 21:31>")
 
 
+def test_an_option_is_an_int_of_c():
+    assert run("+0 setsockopt(4, SOL_TCP, TCP_NOTSENT_LOWAT, [0xffffffff], 4) = 0\n"
+               "+0 getsockopt(4, SOL_TCP, TCP_NOTSENT_LOWAT, [0xffffffff], [4]) = 0\n"
+               "+0 getsockopt(4, SOL_TCP, TCP_NOTSENT_LOWAT, [-1], [4]) = 0").status == 0
+    assert "is 0, not 1" in error("+0 getsockopt(4, SOL_TCP, TCP_NODELAY, [1], [4]) = 0", Mismatch)
+
+
 def test_data_is_compared():
     assert run('+0 write(4, "hello", 5) = 5\n+0 > P. 1:6(5) ack 1').status == 0
     said = error('+0 < P. 1:6(5) ack 1 win 500\n+0 read(4, "hello", 5) = 5', line=LINE + 1)
@@ -221,8 +228,7 @@ def settings(script, **keywords):
 @pytest.mark.parametrize("text", [
     "sysctl -q net.ipv4.tcp_syn_retries=1", "sysctl -w net.ipv4.tcp_syn_retries=1",
     "sysctl -q -w net/ipv4/tcp_syn_retries=1", "echo 1 > /proc/sys/net/ipv4/tcp_syn_retries",
-    ("../common/defaults.sh\n../common/set_sysctls.py /proc/sys/net/ipv4/tcp_syn_retries=1 "
-     "/proc/sys/net/ipv4/tcp_syn_linear_timeouts=0"),
+    "../common/defaults.sh\n../common/set_sysctls.py /proc/sys/net/ipv4/tcp_syn_retries=1",
     "./set_sysctls.py /proc/sys/net/ipv4/tcp_sack=0 /proc/sys/net/ipv4/tcp_syn_retries=1",
     "true; sysctl -q net.ipv4.tcp_syn_retries=1 && true",
 ])
@@ -236,6 +242,15 @@ def test_commands_that_set(text):
 """, "x.pkt")
     assert outcome.status == 0, outcome.report()
     assert outcome.notes == []
+
+
+@pytest.mark.parametrize(("where", "seconds"), [(".", (1, 1, 1)), ("../../common", (1, 2, 4))])
+def test_the_defaults_of_each_project(where, seconds):
+    """The kernel's are of its day: four SYNs a second apart before the timeout grows; packetdrill's are older."""
+    lines = "".join(f"+{s} > S 0:0(0) <...>\n" for s in (0, *seconds))
+    outcome = run_text(f"`{where}/defaults.sh`\n0 socket(..., SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 3\n"
+                       f"+0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)\n{lines}", "x.pkt")
+    assert outcome.status == 0, outcome.report()
 
 
 def test_a_setting_that_the_stack_has_not():
