@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from .clock import VirtualClock
     from .interface import Interface
     from .patching import patch, unpatch
+    from .shards import Shards
     from .stack import Stack
     from .world import Profile
 
-__all__ = ["Interface", "Profile", "Stack", "VirtualClock", "current", "patch", "unpatch", "use", "using"]
+__all__ = ["Interface", "Profile", "Shards", "Stack", "VirtualClock", "current", "patch", "unpatch", "use", "using"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"Interface": "interface", "Profile": "world", "Stack": "stack", "VirtualClock": "clock",
+_HOMES = {"Interface": "interface", "Profile": "world", "Shards": "shards", "Stack": "stack", "VirtualClock": "clock",
           "current": "choice", "patch": "patching", "unpatch": "patching", "use": "choice", "using": "choice"}
 
 

@@ -46,6 +46,7 @@ class Device:
     buffer: i64     # address of a buffer of BUFFER bytes, where the system writes frames (TAP, TUN, AF_PACKET)
     rx: i64         # address of the Frames queue we read (wire, loopback), or 0
     tx: i64         # address of the Frames queue we write, or 0
+    steer: i64      # address of the Steer record, if several worlds share the interface, or 0
     rx_notes: Offload   # of the frame that `receive` lent
     tx_notes: Offload   # of the frame that `transmit` is given; cleared by it
     expect: i32     # bytes of headers before text that goes to `places`; 0: nothing is foreseen

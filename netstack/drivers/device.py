@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ENETDOWN
 from ..machine import compiled
-from . import tap, wire
+from . import steer, tap, wire
 from .base import BUFFER, HEADROOM, Device, Kind
 
 __all__ = ["BUFFER", "HEADROOM", "Device", "Kind", "done", "has_room", "is_pending", "may_have", "receive", "sleep",
@@ -17,21 +17,35 @@ __all__ = ["BUFFER", "HEADROOM", "Device", "Kind", "done", "has_room", "is_pendi
 TAP = int(Kind.TAP)
 WIRE = int(Kind.WIRE)
 LOOPBACK = int(Kind.LOOPBACK)       # a wire whose two ends are one queue
+INTAKE = 256            # frames of other worlds that one call of `receive` hands on at most
 
 
 @compiled
 def receive(dev: Device, now: int) -> int:
     """Take in a frame: its length, lent at `dev.frame` until `done`; 0 when there is none; -errno."""
-    if dev.kind == TAP:
-        return tap.receive(dev)
-    if dev.kind == WIRE or dev.kind == LOOPBACK:
-        return wire.receive(dev)
+    if dev.steer != 0:
+        n = steer.take(dev)
+        if n != 0:
+            return n
+    n = 0
+    for _ in range(INTAKE):
+        n = 0
+        if dev.kind == TAP:
+            n = tap.receive(dev)
+        elif dev.kind == WIRE or dev.kind == LOOPBACK:
+            n = wire.receive(dev)
+        if n <= 0 or dev.steer == 0 or steer.is_ours(dev, n):
+            return n
+        if dev.kind == WIRE:
+            wire.done(dev)
     return 0
 
 
 @compiled
 def done(dev: Device) -> None:
     """Give the lent frame back."""
+    if dev.steer != 0 and steer.give_back(dev):
+        return
     if dev.kind == WIRE or dev.kind == LOOPBACK:
         wire.done(dev)
 
@@ -60,6 +74,8 @@ def has_room(dev: Device, n: int) -> bool:
 @compiled
 def is_pending(dev: Device) -> bool:
     """Whether a frame waits that poll(2) does not see."""
+    if dev.steer != 0 and steer.is_pending(dev):
+        return True
     if dev.kind == WIRE or dev.kind == LOOPBACK:
         return wire.is_pending(dev)
     return False
@@ -74,6 +90,8 @@ def may_have(dev: Device) -> bool:
 @compiled
 def sleep(dev: Device) -> bool:
     """Before poll(2): ask writers to ring the bell.  False: do not sleep, a frame waits already."""
+    if dev.steer != 0 and not steer.sleep(dev):
+        return False
     if dev.kind == WIRE or dev.kind == LOOPBACK:
         return wire.sleep(dev)
     return True
@@ -82,5 +100,7 @@ def sleep(dev: Device) -> bool:
 @compiled
 def wake(dev: Device) -> None:
     """After poll(2): writers need not ring."""
+    if dev.steer != 0:
+        steer.wake(dev)
     if dev.kind == WIRE or dev.kind == LOOPBACK:
         wire.wake(dev)

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+from typing import Any
 
 from ..errors import EAGAIN, EINTR, EINVAL
 from ..machine import addressof, compiled, copy, load8, load64, put16, zero
@@ -30,6 +31,7 @@ TUNSETPERSIST = _IOW | 0x54CB
 TUNSETOWNER = _IOW | 0x54CC
 TUNSETGROUP = _IOW | 0x54CE
 IFF_TUN, IFF_TAP = 0x0001, 0x0002
+IFF_MULTI_QUEUE = 0x0100
 IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
 TUNSETOFFLOAD = _IOW | 0x54D0
@@ -119,8 +121,9 @@ class TunTap(Driver):
     _bare = 0
 
     def __init__(self, name: str, mac: bytes | str | None, persist: bool | None, owner: int | None, group: int | None,
-                 offload: bool) -> None:
+                 offload: bool, flags: int = 0) -> None:
         self.fd = -1
+        self._others: set[int] = set()                  # descriptors of the interface's queues that `queues` opened
         self._pages: Pages | None = None
         _check_name(name)
         if self.ethernet:
@@ -128,7 +131,7 @@ class TunTap(Driver):
         self.fd = _open_tun()
         try:
             self._vnet = offload and bool(_features(self.fd) & IFF_VNET_HDR)
-            self.name = _attach(self.fd, name, self._mode, IFF_VNET_HDR if self._vnet else 0, self._mode_name)
+            self.name = _attach(self.fd, name, self._mode, flags | (IFF_VNET_HDR if self._vnet else 0), self._mode_name)
             self._features = _negotiate(self.fd, self._vnet)
             self.offload = self._features != 0
             if owner is not None:
@@ -176,7 +179,8 @@ class TunTap(Driver):
     def __del__(self) -> None:
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            if getattr(self, "_vnet", False):
+            self._others.discard(fd)
+            if getattr(self, "_vnet", False) and not self._others:
                 _negotiate(fd, False)               # whoever attaches next to a persistent one may not expect them
             os.close(fd)
 
@@ -196,11 +200,33 @@ class Tap(TunTap):
     end has its own).  `persist=True` keeps the interface when we are gone, False
     makes it go; `owner` and `group` (numeric) may then attach to it without
     privileges.  All three are left as they are by default.
+
+    `multi_queue=True`: this is one queue of an interface that has several; it was
+    made so (`ip tuntap add dev NAME mode tap multi_queue`), or does not exist yet.
+    `Tap.queues` opens several.  Offloads are the interface's: the last one to be
+    switched on or off counts for all.
     """
 
     def __init__(self, name: str, *, mac: bytes | str | None = None, persist: bool | None = None,
-                 owner: int | None = None, group: int | None = None, offload: bool = True) -> None:
-        super().__init__(name, mac, persist, owner, group, offload)
+                 owner: int | None = None, group: int | None = None, offload: bool = True,
+                 multi_queue: bool = False) -> None:
+        super().__init__(name, mac, persist, owner, group, offload, IFF_MULTI_QUEUE if multi_queue else 0)
+
+    @classmethod
+    def queues(cls, name: str, count: int, **settings: Any) -> list[Tap]:
+        """So many queues of one multi-queue interface, with the same address; for `netstack.Shards`."""
+        taps: list[Tap] = []
+        try:
+            for _ in range(count):
+                taps.append(cls(taps[0].name if taps else name, multi_queue=True, **settings))
+        except BaseException:
+            for tap in taps:
+                tap.close()
+            raise
+        shared = {tap.fd for tap in taps}
+        for tap in taps:
+            tap.mac, tap._others = taps[0].mac, shared
+        return taps
 
 
 class Tun(TunTap):
@@ -284,7 +310,7 @@ def _attach(fd: int, name: str, mode: int, flags: int, word: str) -> str:
             errno.EPERM: "not permitted to make it or to attach to it: have it made for you (sudo ip tuntap add dev "
                          f"{name} mode {word} user $USER), or run in a namespace of your own (unshare -rn), or as root",
             errno.EBUSY: "another program is attached to it",
-            errno.EINVAL: f"it exists and is no {word.upper()} interface, or one of another sort (multi-queue)",
+            errno.EINVAL: f"it exists and is no {word.upper()} interface, or one of another sort (multi-queue or not)",
             errno.EEXIST: f"it exists and is no {word.upper()} interface",
         }.get(error.errno or 0, os.strerror(error.errno or 0))
         raise OSError(error.errno, f"{name}: {hint}") from None

@@ -13,13 +13,19 @@ IFF_LOWER_UP = 0x10000
 PATIENCE = 5.0              # seconds that a link may take to come up
 
 
-def make_tap(name: str, *addresses: str, mtu: int = 1500, queue: int = 1000, mode: str = "tap") -> None:
+def make_tap(name: str, *addresses: str, mtu: int = 1500, queue: int = 1000, mode: str = "tap",
+             multi_queue: bool = False) -> None:
     """Create a TAP (or a TUN, `mode`), give the kernel's end its addresses (CIDR), and bring it up.
 
-    It has a carrier once a program opens it; see `await_carrier`.
+    It has a carrier once a program opens it; see `await_carrier`.  `multi_queue`: one for `Tap.queues`.
     """
     with IPRoute() as route:
-        route.link("add", ifname=name, kind="tuntap", mode=mode)
+        if multi_queue:                                 # pyroute2 cannot ask for one
+            from ..drivers import Tap
+
+            Tap(name, multi_queue=True, persist=True, offload=False).close()
+        else:
+            route.link("add", ifname=name, kind="tuntap", mode=mode)
     _set_up(name, addresses, mtu, queue)
 
 
