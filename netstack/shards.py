@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .sockobject import socket as Socket
 
 PORT_RANGE = "net.ipv4.ip_local_port_range"
+FASTOPEN_KEY = "net.ipv4.tcp_fastopen_key"
 SHARED_PART = 16        # 1/16 of that range is for listeners that may have any port
 SLICE = 0.1             # s: so long a sleep does not see that the server was closed
 # A new address is probed and announced by the first world only.
@@ -60,6 +61,8 @@ class Shards:
                 for i in range(count))
             self._share_ports()
             for stack in self.stacks[1:]:
+                # A client that comes with another port may find another world.
+                stack.settings[FASTOPEN_KEY] = self.stacks[0].settings[FASTOPEN_KEY]
                 for setting, value in SILENT.items():
                     stack.settings[setting] = value
             self._life = life.pop_all()

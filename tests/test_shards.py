@@ -153,9 +153,9 @@ def test_a_new_address_is_announced_once():
     with netstack.Shards(COUNT, clock) as shards:
         shards.attach(queues, ip=f"{HOST}/24", ip6=f"{HOST6}/64")
         shards.advance(5)
-        sent = [[queue._tx.pop() for _ in iter(lambda q=queue: not q._tx.is_empty(), False)] for queue in queues]
+        sent = [list(iter(lambda q=queue: q.sniff(0), None)) for queue in queues]
         arp = [sum(frame[12:14] == b"\x08\x06" for frame in frames) for frames in sent]
-        solicited = [sum(frame[12:14] == b"\x86\xdd" and frame[54:55] == b"\x87" for frame in frames) for frames in sent]
+        solicited = [sum(frame[12:14] + frame[54:55] == b"\x86\xdd\x87" for frame in frames) for frames in sent]
         assert arp[0] == 2
         assert solicited[0] == 2                            # fe80:: and fd00::2
         assert sum(arp[1:]) == sum(solicited[1:]) == 0
@@ -190,7 +190,7 @@ def test_any_port(hosts):
 
 
 def test_a_port_for_outgoing_connections_is_one_worlds(hosts):
-    first, last = hosts.shards.stacks[2].settings["net.ipv4.ip_local_port_range"]
+    _, last = hosts.shards.stacks[2].settings["net.ipv4.ip_local_port_range"]
     with hosts.shards.create_server(("", last)) as server:
         assert [world_of(hosts.shards, s) for s in server.listeners] == [2]
         with hosts.peer.create_connection((HOST, last)) as theirs, server.accept()[0] as ours:
@@ -268,6 +268,13 @@ def test_what_is_refused():
             shards.attach([Wire(MAC), Wire(MAC)], mtu=1)
         assert [i.name for stack in shards.stacks for i in stack.interfaces] == ["lo", "lo"]
         assert "shard/0" in repr(shards)
+
+
+def test_one_key_for_cookies(hosts):
+    """A client that comes with another port may find another world; its Fast Open cookie is good there, too."""
+    keys = {stack.settings["net.ipv4.tcp_fastopen_key"] for stack in hosts.shards.stacks}
+    assert len(keys) == 1
+    assert keys != {hosts.peer.settings["net.ipv4.tcp_fastopen_key"]}
 
 
 def test_statistics_are_the_sum(hosts):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import socket
 
 import pytest
 from scapy.all import (  # type: ignore[attr-defined]
@@ -26,7 +27,10 @@ from scapy.all import (  # type: ignore[attr-defined]
     fragment6,
 )
 
-from netstack.drivers import Wire, device, steer
+from netstack.drivers import Driver, Wire, device, steer
+from netstack.drivers.base import BUFFER
+from netstack.drivers.base import Kind as device_kind
+from netstack.drivers.memory import Pages
 from netstack.drivers.sharded import Owners, Sharded
 from netstack.drivers.steer import EVERYONE, SHORT
 
@@ -225,6 +229,44 @@ def test_many_frames_of_others_do_not_hold_a_turn(worlds):
     assert device.receive(worlds[0].device, 0) == 0
     assert not device.is_pending(worlds[0].device)
     assert len(worlds[1].receive_all()) == device.INTAKE + 10
+
+
+class Descriptor(Driver):
+    """A TAP's reading and writing, on a socket."""
+
+    mac = bytes.fromhex(OURS.replace(":", ""))
+
+    def __init__(self) -> None:
+        self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.near.setblocking(False)
+        self.pages = Pages(BUFFER)
+
+    def open(self, device: device.Device, bell: int = -1) -> None:
+        device.fd, device.buffer, device.kind = self.near.fileno(), self.pages.address, device_kind.TAP
+        self._device = device
+
+    def close(self) -> None:
+        super().close()
+        self.near.close()
+        self.far.close()
+
+
+@pytest.mark.parametrize("expect", [66, 54, 34, 20, 10])
+def test_text_that_was_foreseen_elsewhere_is_put_together(rigs, owners, expect):
+    """The device was told where another flow's text goes; some of the headers went there, too."""
+    worlds = [rigs(d) for d in Sharded.share([Descriptor() for _ in range(COUNT)], owners)]
+    place = ctypes.create_string_buffer(3000)
+    data = v4(TCP(sport=1, dport=40000) / random.Random(1).randbytes(1400))
+    dev = worlds[0].device
+    for packet in (data, frame(ARP(op=2, psrc=PEER4, pdst=HOST4)), data):
+        dev.expect = expect
+        for i, value in enumerate((ctypes.addressof(place), 700, ctypes.addressof(place) + 1000, 2000)):
+            dev.places[i] = value
+        worlds[0].driver.far.send(packet)
+        received = worlds[0].receive()
+        assert received == (None if packet is data else packet)
+        assert worlds[1].receive() == packet
+    assert worlds[0].driver.counters["handed_on"] == 2
 
 
 @pytest.mark.parametrize("count", [0, 17])
