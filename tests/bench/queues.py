@@ -2,6 +2,7 @@
 
 The same services (echo, discard, chargen), in Python over sockets or as compiled handlers, in one world and in two;
 Linux is the peer.  The two take turns, and the ratio is taken within each round.  "Two flows" are one in each world.
+"work": echo as a handler that computes for some microseconds before each answer, so that the load is the small part.
 """
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ import click
 import numpy as np
 from pyroute2 import IPRoute
 
+from netstack.handlers import Exchange, compiled, consume, mix64, send_back
 from netstack.lab import kernel
 from netstack.lab.namespace import command as in_namespace
 
@@ -33,6 +35,15 @@ INSIDE = "NETSTACK_BENCH_INSIDE"
 WARM_UP = 0.3           # seconds before a transfer is measured
 TRIES = 64              # connections until one is in each world
 FLOWS = 2
+STEPS = 20_000          # of what "work" computes: some 20 us
+
+
+@compiled
+def work(x: Exchange) -> None:
+    """What comes goes back, some computing later."""
+    for i in range(STEPS):
+        x.a = mix64(x.a, i)
+    consume(x, send_back(x, 0, x.length))
 
 
 class Server:
@@ -129,6 +140,7 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Server, float], Figures]]] = {
     "two flows out, Gbit/s": ("gbit_s", lambda s, t: bulk(s, CHARGEN, load.pull, PULL, t)),
     "1,000 connections echoing 64 B, per s": ("per_s", lambda s, t: measure.together(s.target, t)),
 }
+KINDS = {"sockets": tuple(MEASUREMENTS), "handlers": tuple(MEASUREMENTS), "work": tuple(MEASUREMENTS)[-1:]}
 
 
 def serve(worlds: int, kind: str) -> None:
@@ -141,7 +153,11 @@ def serve(worlds: int, kind: str) -> None:
     with netstack.Shards(worlds) as shards, ExitStack() as life:
         shards.attach(Tap.queues(TAP, worlds), ip=f"{TAP_THEIRS}/24", gateway=TAP_OURS, dad=False)
         for stack in shards.stacks:
-            life.enter_context(small_servers(stack, kind == "handlers"))
+            if kind == "work":
+                server = life.enter_context(stack.create_server(("", measure.ECHO), backlog=4096))
+                server.set_handler(work)
+            else:
+                life.enter_context(small_servers(stack, kind == "handlers"))
         print("READY", flush=True)
         for line in sys.stdin:
             answer: Any = shards.stats() if line.strip() == "stats" else [
@@ -153,8 +169,9 @@ def serve(worlds: int, kind: str) -> None:
 @click.command()
 @click.option("--seconds", default=2.0, show_default=True, help="Of each measurement.")
 @click.option("--rounds", default=5, show_default=True, help="Of which the medians are shown.")
+@click.option("--only", multiple=True, type=click.Choice(list(KINDS)), help="Just these services.")
 @click.option("--serve", "served", type=(int, str), hidden=True)
-def main(seconds: float, rounds: int, served: tuple[int, str] | None) -> None:
+def main(seconds: float, rounds: int, only: tuple[str, ...], served: tuple[int, str] | None) -> None:
     """Measure, and print a table."""
     allow_descriptors()
     if served is not None:
@@ -166,16 +183,16 @@ def main(seconds: float, rounds: int, served: tuple[int, str] | None) -> None:
     prepare_namespace()
     load.prepare()
     print(machine(), f"load average before: {os.getloadavg()[0]:.1f}")
-    for kind in ("sockets", "handlers"):
-        results: dict[str, list[tuple[float, float]]] = {name: [] for name in MEASUREMENTS}
+    for kind in only or KINDS:
+        results: dict[str, list[tuple[float, float]]] = {name: [] for name in KINDS[kind]}
         handed = 0
         for round in range(rounds):
             figures: dict[int, dict[str, float]] = {}
             for worlds in (1, 2) if round % 2 == 0 else (2, 1):
                 server = Server(worlds, kind)
                 try:
-                    figures[worlds] = {name: run(server, seconds)[figure]
-                                       for name, (figure, run) in MEASUREMENTS.items()}
+                    figures[worlds] = {name: MEASUREMENTS[name][1](server, seconds)[MEASUREMENTS[name][0]]
+                                       for name in results}
                     stats = server.ask("stats")
                     if worlds > 1:
                         handed = max(handed, _share(stats))
