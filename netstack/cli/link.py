@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ..shards import Shards
     from ..stack import Stack
 
     Text = click.ParamType[str]
@@ -142,17 +143,38 @@ def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
                 refuse(f"cannot write {link.pcap}: {error.strerror}")
         if kind:
             driver: type[Raw] | type[Tap] | type[Tun] = {"tap": Tap, "tun": Tun, "raw": Raw}[kind]
-            given = {option: getattr(link, option) for option in ("ip", "ip6", "gateway", "mtu")}
-            try:
-                interface = stack.attach(driver(name, offload=link.offload),
-                                         **{k: v for k, v in given.items() if v is not None})
-            except OSError as error:
-                refuse(str(error.strerror or error))
-            except ValueError as error:
-                refuse(str(error), 2)
-            if link.ip6 is not None:        # nobody else has it, we hope: asking takes a second (RFC 4862 5.4)
-                stack.wait_for(lambda: interface.is_ready, READY)
+            _attach(stack, link, lambda: driver(name, offload=link.offload))
         yield stack
+
+
+@contextmanager
+def opened_shards(link: Link, queues: int) -> Iterator[Shards]:
+    """The same with so many worlds, on a multi-queue TAP; no capture."""
+    name = link.tap
+    if name is None:
+        raise click.UsageError("which TAP?  Give --tap NAME and --ip CIDR.")
+    from .. import Shards
+    from ..drivers import Tap
+    from ..warm import ensure_compiled
+
+    ensure_compiled()
+    with Shards(queues) as shards:
+        _attach(shards, link, lambda: Tap.queues(name, queues, offload=link.offload))
+        yield shards
+
+
+def _attach(host: Any, link: Link, make: Callable[[], Any]) -> None:
+    """Give a stack, or shards, the interface that the options describe, on the device that `make` opens."""
+    given = {name: getattr(link, name) for name in ("ip", "ip6", "gateway", "mtu")}
+    try:
+        made = host.attach(make(), **{k: v for k, v in given.items() if v is not None})
+    except OSError as error:
+        refuse(str(error.strerror or error))
+    except ValueError as error:
+        refuse(str(error), 2)
+    if link.ip6 is not None:                # nobody else has it, we hope: asking takes a second (RFC 4862 5.4)
+        first = made[0] if isinstance(made, tuple) else made
+        first.stack.wait_for(lambda: first.is_ready, READY)
 
 
 def finish(stack: Stack) -> None:

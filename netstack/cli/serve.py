@@ -6,13 +6,13 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import click
 
-from .link import Link, link_options, opened, refuse
+from .link import Link, link_options, opened, opened_shards, refuse
 
 HTTP = 80
 
@@ -22,7 +22,9 @@ HTTP = 80
 @click.option("--http", type=click.Path(exists=True, file_okay=False), metavar="DIR",
               help="Also serve the files of DIR on port 80.")
 @click.option("--handlers", is_flag=True, help="Echo, discard and chargen as handlers inside the engine; no daytime.")
-def command(link: Link, http: str | None, handlers: bool) -> None:
+@click.option("--queues", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N",
+              help="So many engines, each with a queue of a multi-queue TAP (without --http and --pcap).")
+def command(link: Link, http: str | None, handlers: bool, queues: int) -> None:
     """Serve echo (7), discard (9), daytime (13) and chargen (19) over TCP and UDP.
 
     Prints READY when it does, and ends at SIGINT or SIGTERM.
@@ -31,13 +33,29 @@ def command(link: Link, http: str | None, handlers: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     allow_descriptors()
-    with opened(link, need_link=True) as stack:
+    with worlds(link, http, queues) as stacks:
         try:
-            with small_servers(stack, handlers), web(stack, http):
+            with contextlib.ExitStack() as life:
+                for stack in stacks:
+                    life.enter_context(small_servers(stack, handlers))
+                life.enter_context(web(stacks[0], http))
                 click.echo("READY")
                 stopping.wait()
         except OSError as error:
             refuse(f"{error.strerror or error}")
+
+
+@contextlib.contextmanager
+def worlds(link: Link, http: str | None, queues: int) -> Iterator[Sequence[Any]]:
+    """The stack, or the worlds that share its interface."""
+    if queues == 1:
+        with opened(link, need_link=True) as stack:
+            yield [stack]
+        return
+    if http is not None or link.pcap is not None:
+        raise click.UsageError("--http and --pcap are for one queue only.")
+    with opened_shards(link, queues) as shards:
+        yield shards.stacks
 
 
 def small_servers(stack: Any, handlers: bool) -> contextlib.AbstractContextManager[Any]:

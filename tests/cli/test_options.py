@@ -8,6 +8,9 @@ from netstack.cli import COMMANDS, main
 
 WRONG = [
     (["serve"], "which link?"),
+    (["serve", "--queues", "2"], "which TAP?"),
+    (["serve", "--queues", "2", "--tap", "tap0", "--ip", "10.0.0.2/24", "--http", "."], "one queue only"),
+    (["serve", "--queues", "17", "--tap", "tap0", "--ip", "10.0.0.2/24"], "not in the range"),
     (["serve", "--ip", "10.0.0.2/24"], "--ip without --tap"),
     (["serve", "--tap", "tap0"], "needs an address"),
     (["serve", "--raw", "eth0"], "--raw needs an address"),

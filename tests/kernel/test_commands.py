@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from netstack.lab import kernel
 from netstack.services.small import CHARGEN, DAYTIME, DISCARD, ECHO, PATTERN
 
 from ..waiting import until
@@ -90,6 +91,19 @@ def test_small_servers(served: Any, host: str) -> None:
         assert str(time.gmtime().tm_year).encode() in sock.recv(100)
         sock.sendto(b"", (host, CHARGEN))
         assert len(sock.recv(1000)) <= 512
+
+
+def test_two_queues(netns: None, command: Any) -> None:
+    kernel.make_tap("tap0", "10.0.0.1/24", "fd00::1/64", multi_queue=True)
+    process = command("serve", *LINK, "--queues", "2")
+    _ready(process)
+    for _ in range(8):
+        with _connect(ECHO) as sock:
+            sock.sendall(b"hello")
+            assert _exactly(sock, 5) == b"hello"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, _complaints(err)) == (0, []), out
 
 
 def test_web_page_and_capture(served: Any) -> None:
