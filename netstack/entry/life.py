@@ -263,6 +263,7 @@ def shutdown(w: World, h: int, ep: Endpoint, how: int) -> int:
     drive.lock(w)
     now = drive.time(w)
     w.tcp.now = now
+    result = 0
     if handles.is_tcp(h):
         result = calls.shutdown(w.tcp, handles.connection(w, ep.index), how, now)
     elif how != calls.LINGER:

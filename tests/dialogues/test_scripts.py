@@ -12,10 +12,10 @@ from netstack.lab.drill.run import VERSIONS
 SCRIPTS = sorted(Path(__file__).parent.glob("*.pkt"))
 
 TCP = Path(netstack.__file__).parent / "tcp"
-# Files of netstack/tcp that are no mechanism, but what all share: the records, the way in and out, the calls.
+# Files of netstack/tcp that are no mechanism of a connection, but what all share: the records, the ways in and out.
 SHARED = set("""
-    acked algorithms arrives calls congestion demux foresee header inplace output ranges receive recovery runs seq stats
-    tcb timeouts
+    acked algorithms arrives calls congestion demux foresee gro header inplace output ranges receive recovery runs seq
+    stats tcb timeouts
 """.split())         # noqa: SIM905 - a table
 MECHANISMS = {
     "accecn": ["accecn"], "accecn_option": ["accecn"], "ack": ["sack_overtaken"], "bbr": ["bbr"],

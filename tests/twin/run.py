@@ -32,8 +32,8 @@ ADDRESSES = (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2"))
 FLAGS = (SYN, *[ACK] * 12, ACK | PSH, ACK | FIN, ACK | FIN, RST, RST | ACK, SYN | ACK, FIN, ACK | URG, 0, SYN | FIN,
          255)
 CALLS = ("open", "open", "bind", "listen", "connect", "connect", "accept", "accept", *["send"] * 4, *["recv"] * 4,
-         "available", "sendto", "sendto", "recvfrom", "poll", "shutdown", "close", "close", "get_option", "set_option",
-         "local", "peer", "state")
+         "available", "sendto", "sendto", "recvfrom", "poll", "shutdown", "disconnect", "close", "close", "get_option",
+         "set_option", "local", "peer", "state")
 BYTES_CALLS = ("send", "recv", "sendto", "recvfrom", "local", "peer")      # arguments that are addresses
 OPTIONS = tuple(level << 16 | n for level, names in (
     (1, (2, 3, 4, 6, 7, 8, 9, 10, 13, 15, 18, 30, 99)), (6, (1, 2, 3, 4, 5, 6, 7, 12, 18, 99)), (0, (1, 2, 10, 14)),
@@ -117,7 +117,7 @@ class Run:
         at = self.address + c.randrange((1 << 17) - n + 1)
         flags = c.choice([0, 0, 0, 0x40, 1, 2, 0x20, 0x8000, 0x100, 1 << 20])
         what = c.choice(CALLS)
-        if what in ("close", "shutdown", "connect") and h in self.servers and c.random() < 0.95:
+        if what in ("close", "shutdown", "connect", "disconnect") and h in self.servers and c.random() < 0.95:
             what = "accept"
         out = ctypes.create_string_buffer(64)
         where = ctypes.addressof(out)
