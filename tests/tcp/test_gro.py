@@ -130,7 +130,8 @@ def test_64_KiB_at_most(ends: list[End]) -> None:
     ([{}, {"tos": 2}, {}], 0), ([{}, {}, {"tos": 3}, {"tos": 3}, {"tos": 3}], 4), ([{}, {"ttl": 63}, {}], 0),
     ([{}, {}, {"ts": 7}, {"ts": 7}, {"ts": 7}], 4), ([{}, {"damage": 1}, {}, {}], 2), ([{}, {"damage": MSS}, {}], 0),
     ([{}, {"padded": 4}, {}], 0), ([{}, {}, {"seq": MSS}, {}], 2), ([{}, {}, {"seq": -MSS}, {}], 2),
-    ([{}, {"flags": "EA"}, {}, {}], 2), ([{}, {}, {"flags": "R"}], 2),
+    ([{}, {"flags": "EA"}, {}, {}], 2), ([{}, {}, {"flags": "R"}], 2), ([{}, {"ack": -1}], 0),
+    ([{}, {"flags": "PA"}, {}], 2), ([{"flags": "PA"}, {}], 0), ([{}, {"size": 1200}, {}], 2),
 ])
 def test_what_ends_a_row(ends: list[End], frames: list[dict[str, Any]], expected: int) -> None:
     """How many of these go up joined.  One that ends a row by being another goes up by itself."""
