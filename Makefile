@@ -9,7 +9,7 @@ DEV    := $(VENV)/.installed-dev
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo warm test test-compiled test-interpreted test-checked bench bench-check lint docs clean
+.PHONY: help venv demo warm test test-compiled test-image test-interpreted test-checked bench bench-check lint docs clean
 
 help:                   ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -34,12 +34,16 @@ demo: $(BASE)           ## Linux's ping and curl against this stack; no root, no
 warm: $(BASE)           ## compile the engine now
 	$(BIN)/netstack warm $(ARGS)
 
-test: $(DEV)            ## everything: compiled, interpreted, index-checked
+test: $(DEV)            ## everything: compiled, interpreted, as users have it, index-checked
 	$(BIN)/python -m tests.all $(ARGS)
 
 test-compiled: $(DEV)   ## all tests at full speed, with the Linux kernel as the peer
 	$(BIN)/netstack warm
 	$(BIN)/python -m tests.all compiled $(ARGS)
+
+test-image: $(DEV)      ## what users call, in processes that load the compiled engine
+	$(BIN)/netstack warm
+	$(BIN)/python -m tests.all image $(ARGS)
 
 test-interpreted: $(DEV)    ## the unit tests with every line of the stack interpreted
 	$(BIN)/python -m tests.all interpreted $(ARGS)

@@ -10,7 +10,7 @@ from . import calling, datagram, endpoint, ping, udp, watch
 from .drivers import device, impair, pcap
 from .drivers.base import Kind
 from .errors import EBADFD, Drop
-from .ip import icmp, input, link, reassembly
+from .ip import icmp, input, link, reassembly, setup
 from .ip import timeouts as ip_timeouts
 from .ip.net import Interface, Verdict
 from .machine import (
@@ -48,7 +48,9 @@ DRIVERS = offsetof(World, "drivers")
 
 
 def set_units(w: World) -> None:
-    """Put the units' addresses into a new World; compiles what the cache does not have."""
+    """Put the units' addresses into a World that is new, or that the caller owns; compiles what the cache does not
+    have."""
+    setup.set_units(w.net)
     w.units.receive = address_of(receive_unit)
     w.units.expire = address_of(expire_unit)
     w.units.egress = address_of(egress_unit)
@@ -58,6 +60,7 @@ def set_units(w: World) -> None:
     w.units.more = address_of(calling.more_unit)
     w.units.out = address_of(calling.out_unit)
     for i in range(len(algorithms.names())):
+        w.tcp.algorithms[i].known = 0
         algorithms.install(w.tcp, i)
 
 

@@ -6,14 +6,14 @@ applications at the ends of connections write and read as sockets do.  What they
 write follows from its position (a pattern of bytes whose period is a prime), so
 whoever reads can tell a byte that is lost, doubled or out of place.
 
-Nothing imports this but who simulates: it is compiled when it is first used.
+Nothing imports this but who simulates.
 `lab/simulation.py` is the Python side.
 """
 from __future__ import annotations
 
 from . import drive, engine
 from .errors import EAGAIN, ECONNABORTED
-from .machine import at, compiled, equal, i32, i64, record, ring, sizeof, u8, u32
+from .machine import at, compiled, entered, equal, i32, i64, record, ring, sizeof, u8, u32
 from .machine.timers import NEVER
 from .tcp import calls, receive, seq, space, tcb
 from .world import World
@@ -77,7 +77,7 @@ END = sizeof(End)
 NODE = sizeof(Node)
 
 
-@compiled
+@entered
 def run(simulation: int, until: int, awaiting: int) -> int:
     """Let time pass until `until`, or with `awaiting` until no End is waited for: the time reached, or RESTLESS."""
     s = at(Simulation, simulation)

@@ -118,6 +118,13 @@ class Stack(Links):
 
     # Life
 
+    def change_over(self) -> None:
+        """The engine is compiled now (`warm.change_over`)."""
+        with suppress(OSError), self._guard():
+            engine.set_units(self._record)
+            self._net.attention = 1         # the thread comes back to Python, and goes into the new form
+        if self.clock is None:
+            self._wait = entry.wait
     @property
     def closed(self) -> bool:
         """Whether it is over (or belongs to the parent of this process)."""
@@ -353,6 +360,11 @@ def _readiness(sock: Any) -> int:
     if r & POLLNVAL:
         raise sock._error(-errno.EBADF)
     return int(r)
+
+
+def alive() -> list[Stack]:
+    """The stacks of this process that are open."""
+    return [stack for stack in list(_alive) if not stack.closed]
 
 
 @atexit.register

@@ -4,9 +4,15 @@ A fresh machine compiles once, in some minutes; later processes load the
 result in some seconds.  Two processes share the work where there are two CPUs:
 each takes the next piece that the other has not taken, and what one has put
 into the cache the other finds there.  `docs/one-source-two-speeds.md`.
+
+With NETSTACK_JIT=image this process compiles nothing: it has the image
+(`machine/image.py`), or it is interpreted until another process has made it, and
+changes over then, while it runs: both forms work on the same memory, so each thread
+goes on with the new one at its next call.
 """
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import subprocess
@@ -18,14 +24,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
-from .machine.compiled import DISPATCHERS, _cache_directory, is_cached
-from .machine.mode import JIT
-from .machine.unit import UNITS, address_of
+from . import image
+from .machine import loaded
+from .machine.compiled import DISPATCHERS, ENTERED, _cache_directory, is_cached, make
+from .machine.mode import IMAGE, JIT
+from .machine.unit import UNITS, address_of, forget_addresses
 
 _ready = False      # everything is loaded into this process
 TICK = 0.5          # seconds between two looks at the progress
+NICE = 5            # how far a process that compiles in the background stands back
 
 
 @dataclass
@@ -39,7 +49,9 @@ class Report:
 
 def entries() -> tuple[Any, ...]:
     """The functions that Python calls; with the units, all else is compiled with them."""
-    return tuple(importlib.import_module("netstack.entry").ENTRIES)
+    for module in image.MODULES:
+        importlib.import_module(module)
+    return tuple(ENTERED)
 
 
 def functions() -> Iterator[tuple[str, bool]]:
@@ -56,11 +68,17 @@ def missing() -> list[Any]:
 
 
 def ensure_compiled(quiet: bool = False) -> Report:
-    """Make every entry function ready to call.  Shows progress on stderr only if the compiler has to run."""
+    """Make every entry function ready to call.  Shows progress on stderr only if the compiler has to run.
+
+    With NETSTACK_JIT=image and no image yet: have another process make it, and change over when it has.
+    """
     global _ready
     started = time.monotonic()
+    if IMAGE and not loaded.is_there():
+        _start_maker(quiet)
+        return Report(False, 0, time.monotonic() - started)
     if not JIT or _ready:
-        return Report(JIT, 0, 0.0)
+        return Report(JIT or IMAGE, 0, 0.0)
     if not missing():
         _load()
         _ready = True
@@ -91,8 +109,7 @@ def _load() -> None:
     for unit in UNITS:
         address_of(unit)
     for function in entries():
-        if not function.signatures:
-            function.compile("(" + "int64," * function.py_func.__code__.co_argcount + ")")
+        make(function)
 
 
 def _compile() -> None:
@@ -127,7 +144,93 @@ def share(claims: str) -> None:
         if piece in UNITS:
             address_of(piece)
         else:
-            piece.compile("(" + "int64," * piece.py_func.__code__.co_argcount + ")")
+            make(piece)
+
+
+# ---- the image ---------------------------------------------------------------------
+
+_maker: threading.Thread | None = None
+_starting = threading.Lock()
+
+
+def write_image() -> Path:
+    """Write the image, if it is not there; everything is compiled.  OSError: the cache cannot be written."""
+    target = image.path()
+    return target if target.exists() else image.write(UNITS, entries())
+
+
+def prepare() -> None:
+    """Have everything compiled before this returns (before a measurement, say), with progress on stderr."""
+    if not IMAGE or loaded.is_there():
+        ensure_compiled()
+    elif subprocess.run([sys.executable, "-m", "netstack", "warm"], env=_compiling(), stdout=subprocess.DEVNULL,
+                        check=False).returncode == 0 and image.load():
+        change_over()
+
+
+def _compiling() -> dict[str, str]:
+    """The environment of a process that compiles."""
+    return {**os.environ, "NETSTACK_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def _start_maker(quiet: bool) -> None:
+    """A thread that waits for the process that compiles (it outlives us if we end before), and changes over."""
+    global _maker
+    with _starting:
+        if _maker is None:
+            if not quiet:
+                print("netstack: interpreted until the engine is compiled for this machine, once, in the background "
+                      "(some minutes)", file=sys.stderr, flush=True)
+            _maker = threading.Thread(target=_have_image_made, args=(quiet,), name="netstack compiler", daemon=True)
+            _maker.start()
+
+
+def _have_image_made(quiet: bool) -> None:
+    started = time.monotonic()
+    reason = _make_image()
+    if not reason and image.load():
+        change_over()
+        if not quiet:
+            print(f"netstack: compiled in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    else:
+        print(f"netstack: goes on interpreted; it could not be compiled: {reason or 'no image'}", file=sys.stderr,
+              flush=True)
+
+
+def _make_image() -> str:
+    """Have another process compile.  What was wrong, or nothing."""
+    folder = image.path().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        return f"{error} (NETSTACK_CACHE_DIR says where to keep it)"
+    program = [sys.executable, "-m", "netstack", "warm", "--quiet"]
+    child = subprocess.Popen(program, env=_compiling(), start_new_session=True, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
+    _, said = child.communicate()
+    if child.returncode == 0:
+        return ""
+    return (said.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+
+
+def change_over() -> None:
+    """The image has been loaded: from now on it is called.
+
+    Threads inside an interpreted call come out of it within `drive.SLICE`; until then both forms are at work.
+    """
+    forget_addresses()
+    instead = {plain: loaded.function(plain) for plain in entries()}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "netstack":
+            for attribute, value in list(vars(module).items()):
+                if isinstance(value, FunctionType) and value in instead:
+                    setattr(module, attribute, instead[value])
+    for stack in importlib.import_module("netstack.stack").alive():
+        stack.change_over()
 
 
 @contextmanager

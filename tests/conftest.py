@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from netstack.machine.mode import BOUNDSCHECK, JIT
+from netstack.machine.mode import BOUNDSCHECK, IMAGE, JIT
 
 PATIENCE = 2.0          # seconds that a thread may take to end after its test
-MODE = "interpreted" if not JIT else "compiled, every index checked" if BOUNDSCHECK else "compiled"
+MODE = ("with the image" if IMAGE else "interpreted" if not JIT else
+        "compiled, every index checked" if BOUNDSCHECK else "compiled")
 
 
 def pytest_report_header() -> str:
-    """Which of the two speeds this run is at."""
+    """At what speed this run is."""
     return f"netstack: {MODE}"
 
 

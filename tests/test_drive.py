@@ -12,7 +12,7 @@ from netstack import drive, engine, handles, sockopt
 from netstack import world as worlds
 from netstack.endpoint import EVERYBODY, Kind, pass_on
 from netstack.entry import life
-from netstack.machine.mode import JIT
+from netstack.machine.mode import IMAGE, JIT
 
 from .waiting import blocked, until
 
@@ -137,7 +137,7 @@ def socket_of(w) -> tuple[int, object]:
     return h, handles.endpoint_of(w, h)
 
 
-@pytest.mark.skipif(JIT, reason="compiled code calls the system, not what stands in for it")
+@pytest.mark.skipif(JIT or IMAGE, reason="compiled code calls the system, not what stands in for it")
 def test_how_many_are_woken(world, monkeypatch):
     woken: list[int] = []
     monkeypatch.setattr("netstack.endpoint.libc.futex_wake", lambda p, n: woken.append(n) or 1)

@@ -73,7 +73,7 @@ MECHANISMS = {
 }
 # What prepares or describes, in Python, beside the data path's own functions.
 PYTHON_TOO = {"engine.set_units", "warm", "ip.setup", "world", "tcp.algorithms", "entry.door"}
-COMPILED = {"compiled", "unit", "call", "held_call"}        # decorators
+COMPILED = {"compiled", "entered", "unit", "call", "held_call"}        # decorators
 STANDARD = {"__future__", "typing", "enum", "errno", "collections", "dataclasses", "ctypes", "mmap", "os"}
 
 

@@ -10,7 +10,19 @@ import time
 from collections.abc import Callable
 
 from ..errors import EINVAL
-from ..machine import MS, addressof, at, compiled, fence_seq, fetch_add, frames, load64, offsetof, store_release
+from ..machine import (
+    MS,
+    addressof,
+    at,
+    compiled,
+    entered,
+    fence_seq,
+    fetch_add,
+    frames,
+    load64,
+    offsetof,
+    store_release,
+)
 from ..machine.frames import ASLEEP, PUSHED, SLEEPERS, Frames
 from ..machine.libc import futex_wait
 from . import offload
@@ -101,6 +113,27 @@ def wake(dev: Device) -> None:
     store_release(addressof(at(Frames, dev.rx)) + ASLEEP, 0)
 
 
+# ---- the Python side -------------------------------------------------------------
+
+@entered
+def push(queue: int, iov: int, total: int) -> int:
+    """`frames.push` of a frame in one piece."""
+    return frames.push(at(Frames, queue), iov, 1, total)
+
+
+@entered
+def peek(queue: int) -> int:
+    """`frames.peek`."""
+    return frames.peek(at(Frames, queue))
+
+
+@entered
+def drop(queue: int) -> int:
+    """`frames.drop`."""
+    frames.drop(at(Frames, queue))
+    return 0
+
+
 class Queue:
     """A frame queue's memory; it lives until both who write and who read have let go."""
 
@@ -140,15 +173,15 @@ class Queue:
         """Append a frame.  False: no room."""
         data = ctypes.create_string_buffer(frame, len(frame))
         iov = (ctypes.c_int64 * 2)(ctypes.addressof(data), len(frame))
-        return frames.push(self.frames, ctypes.addressof(iov), 1, len(frame)) > 0
+        return push(self.address, ctypes.addressof(iov), len(frame)) > 0
 
     def pop(self) -> bytes | None:
         """Take the first frame, if there is one."""
-        frame = frames.peek(self.frames)
+        frame = peek(self.address)
         if frame == 0:
             return None
         data = ctypes.string_at(frame, frames.length(frame))
-        frames.drop(self.frames)
+        drop(self.address)
         return data
 
     def is_empty(self) -> bool:

@@ -6,6 +6,7 @@ record argument costs ten times as much.  `Stack` and `socket` are built on thes
 """
 from __future__ import annotations
 
+from ..machine.compiled import ENTERED
 from .data import (
     MSG_FASTOPEN,
     SIOCATMARK,
@@ -45,13 +46,7 @@ from .status import (
     wait,
 )
 
-ENTRIES = (
-    open, bind, listen, connect, accept, send, send_all, open_with, recv, available, ioctl, sendto, recvfrom,
-    recv_many, send_many, watch_for, select, wakeup, poll, wait, shutdown, close, get_option, set_option, tcp_info,
-    bbr_info, local, peer, accepted_from, state, attach_fd, turn, next_deadline, run, has_frames, background, stop,
-    lock, unlock, begin_read, end_read, begin_write, end_write, set_handler,
-    disconnect,
-)
+ENTRIES = tuple(ENTERED)
 """Every entry point: what `netstack warm` compiles."""
 
 __all__ = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .. import drive, handles
 from ..endpoint import Endpoint
 from ..errors import EBADF, EOPNOTSUPP
-from ..machine import at, compiled
+from ..machine import at, entered
 from ..world import World
 from . import streams
 from .door import held_call
@@ -23,7 +23,7 @@ def begin_read(w: World, h: int, ep: Endpoint, n: int, out: int) -> int:
     return streams.begin_read(w, ep, handles.connection(w, ep.index), n, out)
 
 
-@compiled
+@entered
 def end_read(world: int, h: int, n: int) -> int:
     """The first n bytes of the text that was lent are consumed: n.  For a closed handle, too."""
     w = at(World, world)
@@ -42,7 +42,7 @@ def begin_write(w: World, h: int, ep: Endpoint, n: int, flags: int, out: int) ->
     return streams.begin_write(w, ep, handles.connection(w, ep.index), n, flags, out)
 
 
-@compiled
+@entered
 def end_write(world: int, h: int, n: int, flags: int) -> int:
     """The first n bytes of the room that was lent are to be sent: n, or -errno.  For a closed handle, too: -EBADF."""
     w = at(World, world)

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..ip import address as addresses
 from ..ip import route
-from ..machine import addressof, at, compiled
+from ..machine import addressof, at, compiled, entered
 from ..machine import lock as mutex
 from ..tcp import calls, demux, tcb
 from ..tcp import disconnect as ending
@@ -33,7 +33,7 @@ from .streams import RCV_LOCK, SND_LOCK
 AF_INET, AF_INET6 = 2, 10
 
 
-@compiled
+@entered
 def open(world: int, kind: int, family: int) -> int:
     """A new endpoint of a Kind: its handle; -ENFILE when the table is full."""
     w = at(World, world)
@@ -272,7 +272,7 @@ def shutdown(w: World, h: int, ep: Endpoint, how: int) -> int:
     return result
 
 
-@compiled
+@entered
 def close(world: int, h: int) -> int:
     """close(2): the handle is no more; threads blocked on it return EBADF; the connection ends by itself."""
     w = at(World, world)

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from .. import datagram, drive, engine, handles
-from ..machine import at, compiled, store_release
+from ..machine import at, entered, store_release
 from ..tcp.tcb import notify
 from ..world import World
 
 
-@compiled
+@entered
 def turn(world: int, now: int) -> int:
     """One turn at `now` (virtual time, tests): 1 when more work waits."""
     w = at(World, world)
@@ -19,14 +19,14 @@ def turn(world: int, now: int) -> int:
     return more
 
 
-@compiled
+@entered
 def next_deadline(world: int) -> int:
     """When the next turn is needed, ns; NEVER (1 << 62) if nothing is due."""
     w = at(World, world)
     return engine.next_deadline(w, drive.time(w))
 
 
-@compiled
+@entered
 def run(world: int, now: int, until: int) -> int:
     """Virtual time: turns at every deadline from `now` up to `until`; returns the time reached, which is `until`."""
     w = at(World, world)
@@ -45,19 +45,19 @@ def run(world: int, now: int, until: int) -> int:
     return w.clock
 
 
-@compiled
+@entered
 def has_frames(world: int) -> int:
     """1 when a frame waits on a wire or the loopback."""
     return 1 if engine.has_frames(at(World, world)) else 0
 
 
-@compiled
+@entered
 def background(world: int) -> int:
     """The background thread's work: see drive.background."""
     return drive.background(at(World, world))
 
 
-@compiled
+@entered
 def stop(world: int) -> int:
     """Every blocked call, and every later one, returns -ESHUTDOWN; the background thread ends."""
     w = at(World, world)
@@ -78,14 +78,14 @@ def stop(world: int) -> int:
     return 0
 
 
-@compiled
+@entered
 def lock(world: int) -> int:
     """Own the world, to configure it."""
     drive.lock(at(World, world))
     return 0
 
 
-@compiled
+@entered
 def unlock(world: int) -> int:
     """... and let go: the poll set is made anew, what is due is sent, and whoever sleeps looks again."""
     w = at(World, world)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from .. import datagram, drive, engine, handles, options
 from ..endpoint import Endpoint
 from ..errors import EINVAL, ENOTCONN, EOPNOTSUPP
-from ..machine import at, compiled, load64, store64
+from ..machine import at, compiled, entered, load64, store64
 from ..machine.random import Key
 from ..tcp import info
 from ..tcp.tcb import State, notify, own_rare, rare
@@ -14,7 +14,7 @@ from .door import call, checked
 KEY_LEN = 16                    # bytes of a key (TCP_FASTOPEN_KEY)
 
 
-@compiled
+@entered
 def poll(world: int, h: int) -> int:
     """Readiness now, values of poll(2); POLLNVAL (0x20) for a closed handle."""
     w = at(World, world)

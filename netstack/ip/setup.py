@@ -77,6 +77,13 @@ def space(sizes: Sizes | None = None) -> int:
     return sum(_align(n) for _, n in _layout(sizes or Sizes()))
 
 
+def set_units(net: Net) -> None:
+    """Put the units' addresses into a Net that is new, or that the caller owns."""
+    net.send = address_of(output.send_unit)
+    net.transmit = address_of(link.transmit_unit)
+    net.other = address_of(input.other_unit)
+
+
 def init(net: Net, where: int, seed: int, sizes: Sizes | None = None) -> None:
     """Set up a zeroed Net with its tables in `space(sizes)` zeroed bytes at `where` (64-byte aligned).
 
@@ -101,9 +108,7 @@ def init(net: Net, where: int, seed: int, sizes: Sizes | None = None) -> None:
     net.key.k1 = _signed(seed >> 64)
     net.rng.state = _signed(seed >> 128)
     net.ip_id = (seed >> 176) & 0xFFFF
-    net.send = address_of(output.send_unit)
-    net.transmit = address_of(link.transmit_unit)
-    net.other = address_of(input.other_unit)
+    set_units(net)
     defaults(net.settings)
     index = add_interface(net, LOOPBACK_MTU, 0, Medium.LOOPBACK)
     assert index == LOOPBACK

@@ -31,7 +31,9 @@ from ..errors import EAGAIN, EINTR
 from ..machine import (
     Array,
     addressof,
+    at,
     compiled,
+    entered,
     i64,
     libc,
     load32,
@@ -46,6 +48,7 @@ from ..machine import lock as mutex
 from ..machine.libc import POLLERR, POLLHUP, POLLIN
 from ..machine.timers import NEVER
 
+PROGRAM = "from netstack.lab.relay import main; main()"     # not -m: compiled functions have their module's name
 BATCH = 16              # frames that are taken from one port before the other is looked at
 SPIN = 30_000           # ns before a frame's time from which on the relay does not sleep: a wake-up takes so long
 LATE = 200_000          # ns; frames later than this are counted
@@ -143,9 +146,10 @@ def _sleep(p: Ports, until: int) -> bool:
     return gone == 0 and load32(fds + 20) >> 16 == 0
 
 
-@compiled
-def run(p: Ports, until: int) -> int:
+@entered
+def run(ports: int, until: int) -> int:
     """Relay until that time, until a port is gone or until told to stop.  0, or -errno of a port."""
+    p = at(Ports, ports)
     while load_acquire(addressof(p) + STOPPED) == 0:
         mutex.lock(addressof(p) + LOCK)
         more = _turn(p)
@@ -193,7 +197,7 @@ class Relay:
         OSError: a port cannot be read.
         """
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)         # of this thread: 50 us otherwise
-        result = run(self._ports, until)
+        result = run(addressof(self._ports), until)
         if result < 0:
             raise OSError(-result, os.strerror(-result))
 
@@ -277,7 +281,7 @@ def start(a: int, b: int, **settings: Any) -> Iterator[Process]:
 
     The descriptors may be of different network namespaces, and the caller may close them then.
     """
-    process = subprocess.Popen([sys.executable, "-m", "netstack.lab.relay", str(a), str(b), json.dumps(settings)],
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(a), str(b), json.dumps(settings)],
                                pass_fds=(a, b), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -306,6 +310,3 @@ def main() -> None:
         thread.join()
         print(json.dumps(relay.counters()))
 
-
-if __name__ == "__main__":
-    main()

@@ -20,7 +20,7 @@ from .atomic import (
     store_release64,
     store_seq,
 )
-from .compiled import compiled
+from .compiled import compiled, entered
 from .memory import (
     add64,
     be16,
@@ -65,6 +65,7 @@ __all__ = [
     "compare_exchange",
     "compiled",
     "copy",
+    "entered",
     "equal",
     "exchange",
     "f64",

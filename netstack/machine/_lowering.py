@@ -1,12 +1,13 @@
 """What numba needs to know: the record type, and a compiled body for each primitive.
 
-This is the only file that speaks LLVM.  A record is an opaque pointer; reading a
+This and `_sum16.py` are the only files that speak LLVM.  A record is an opaque pointer; reading a
 field is a load widened to 64 bits, writing one is a truncating store, a nested
 record is pointer arithmetic.  numba names used beyond its public interface:
 `numba.core.typing.templates`, `numba.core.cgutils`.
 """
 from __future__ import annotations
 
+import importlib
 import operator
 import platform
 from typing import Any
@@ -30,9 +31,13 @@ from numba.extending import (
     unbox,
 )
 
-from . import atomic, libc, memory, record, unit
+from . import atomic, libc, memory
 from ._sum16 import sum16_function
 from .primitive import PRIMITIVES
+
+# By their names: in the package these are the functions `record` and `unit`, once it is imported.
+record: Any = importlib.import_module(".record", __package__)
+unit: Any = importlib.import_module(".unit", __package__)
 
 config: Any = _config
 I8, I16, I32, I64, F64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.DoubleType()

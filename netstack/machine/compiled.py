@@ -26,7 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .mode import BOUNDSCHECK, JIT
+from . import loaded
+from .mode import BOUNDSCHECK, IMAGE, JIT
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,7 +109,7 @@ class _Sources:
         return self._names[folder]
 
 
-_sources = _Sources()
+sources = _Sources()
 
 if JIT:
     try:
@@ -122,6 +123,9 @@ if JIT:
     _INTEGERS = (numba.types.Integer, numba.types.Boolean, numba.types.IntEnumMember, numba.types.IntegerLiteral,
                  numba.types.BooleanLiteral)
 
+MARKED: list[Any] = []
+"""What is compiled in another process, if at all, in the order of definition."""
+
 DISPATCHERS: list[Any] = []
 """Every compiled function of this process, in the order of definition."""
 
@@ -133,7 +137,7 @@ def _cache_directory(module: str, form: str) -> str:
     if (module, form) not in _directories:
         file = Path(str(sys.modules[module].__file__)).resolve()
         flavour = f"{sys.implementation.cache_tag}-numba{numba.__version__}{'-check' if BOUNDSCHECK else ''}"
-        path = cache_root() / flavour / f"{module}-{_sources.digest(file)}"
+        path = cache_root() / flavour / f"{module}-{sources.digest(file)}"
         (path / form).mkdir(parents=True, exist_ok=True)
         os.utime(path)
         _directories[module, form] = str(path / form)
@@ -159,6 +163,7 @@ def compiled(function: F) -> F:
     """
     if not JIT:
         function.__dict__["compiled"] = True
+        MARKED.append(function)
         return function
     with _cached_in(function.__module__, "outer"):
         outer = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
@@ -186,6 +191,28 @@ def compiled(function: F) -> F:
     return outer
 
 
+ENTERED: list[Any] = []
+"""What Python calls of the engine, in the order of definition: compiled functions of integers."""
+
+
+def entered(function: F) -> F:
+    """A compiled function of integers that Python calls; where an image is loaded (`loaded.py`), that of the image."""
+    made: Any = compiled(function)
+    ENTERED.append(made)
+    return loaded.function(function) if IMAGE and loaded.is_there() else made
+
+
+def make(function: Any) -> None:
+    """Have the machine code of an entered function at hand: compile it, or load it from the cache."""
+    if not function.signatures:
+        function.compile(signature(function))
+
+
+def signature(function: Any) -> str:
+    """Of an entered function, for numba."""
+    return "(" + "int64," * function.py_func.__code__.co_argcount + ")"
+
+
 _cfuncs: dict[Any, Any] = {}
 
 
@@ -202,6 +229,9 @@ def compiled_hook(function: Any, record: Any, alone: bool) -> tuple[object, int]
     """Machine code that calls a @compiled function with the record at an address and (unless `alone`) a number, and
     its address.  It returns 1; after an error, which numba writes to stderr, 0."""
     at = importlib.import_module(".record", __package__).at
+    compiler: Any = importlib.import_module("numba")
+    if not JIT:
+        _let_numba_know()
 
     def hook(address: int, n: int) -> int:
         function(at(record, address), n)
@@ -211,9 +241,22 @@ def compiled_hook(function: Any, record: Any, alone: bool) -> tuple[object, int]
         function(at(record, address))
         return 1
 
-    code = numba.cfunc(numba.int64(numba.int64, numba.int64), nopython=True,
-                       error_model="numpy")(hook_alone if alone else hook)
+    code = compiler.cfunc(compiler.int64(compiler.int64, compiler.int64), nopython=True,
+                          error_model="numpy")(hook_alone if alone else hook)
     return code, int(code.address)
+
+
+_told = 0
+
+
+def _let_numba_know() -> None:
+    """Make what is only marked known to numba, as what compiled functions may call."""
+    global _told
+    importlib.import_module("._lowering", __package__)
+    know = importlib.import_module("numba.extending").register_jitable(error_model="numpy")
+    while _told < len(MARKED):
+        know(MARKED[_told])
+        _told += 1
 
 
 def is_compiled(function: Any) -> bool:
@@ -248,4 +291,7 @@ def prune(now: float | None = None) -> int:
         if directory.is_dir() and now - directory.stat().st_mtime > KEEP_UNUSED:
             shutil.rmtree(directory, ignore_errors=True)
             gone += 1
+    for image in cache_root().glob("*-images/*"):
+        if now - image.stat().st_mtime > KEEP_UNUSED:
+            image.unlink(missing_ok=True)
     return gone

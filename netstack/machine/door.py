@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .compiled import compiled
+from .compiled import compiled, entered
 
 
 def door(function: Callable[..., int], given: int, text: str, **names: Any) -> Any:
@@ -35,4 +35,4 @@ def door(function: Callable[..., int], given: int, text: str, **names: Any) -> A
     exec(compile(tree, function.__code__.co_filename, "exec"), scope)
     front = scope[name]
     front.__doc__ = function.__doc__
-    return compiled(front)
+    return entered(front)

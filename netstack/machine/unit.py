@@ -14,12 +14,14 @@ side, and a unit can be exchanged between two turns.
 """
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .compiled import DISPATCHERS, cfunc_of, compiled_hook, python_hook
-from .mode import JIT
+from . import loaded
+from .compiled import cfunc_of, compiled_hook, is_compiled, python_hook
+from .mode import IMAGE, JIT
 from .primitive import primitive
 from .record import at
 
@@ -30,7 +32,7 @@ log = logging.getLogger("netstack")
 UNITS: list[Callable[..., int]] = []
 """Every unit of this process, in the order of definition."""
 
-_table: list[Callable[..., int]] = [lambda *arguments: 0]
+_table: dict[int, Callable[..., int]] = {0: lambda *arguments: 0}     # interpreted: what stands at an address
 _addresses: dict[Callable[..., int], int] = {}
 
 
@@ -45,13 +47,31 @@ def address_of(function: Callable[..., int]) -> int:
     if function not in _addresses:
         if JIT:
             _addresses[function] = cfunc_of(function).address
+        elif loaded.is_there():
+            _addresses[function] = loaded.address(loaded.name_of(function))
         else:
-            _table.append(function)
-            _addresses[function] = len(_table) - 1
+            _addresses[function] = _stand_in(function)
     return _addresses[function]
 
 
+def forget_addresses() -> None:
+    """The image has come: units are in it now.  Addresses that were given out stay good."""
+    _addresses.clear()
+
+
 _kept: list[object] = []        # what compiled code may call must not go away
+
+
+def _stand_in(function: Callable[..., int]) -> int:
+    """What `invoke` finds as an address: a real one where compiled code may come to call it."""
+    place = len(_table)
+    if IMAGE:
+        count = function.__code__.co_argcount
+        pointer = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * count)(function)
+        place = int(ctypes.cast(pointer, ctypes.c_void_p).value or 0)
+        _kept.append(pointer)
+    _table[place] = function
+    return place
 
 
 def hook_address(function: Callable[..., object], record: Any, *, alone: bool = False) -> int:
@@ -72,10 +92,9 @@ def hook_address(function: Callable[..., object], record: Any, *, alone: bool = 
             return 0
         return 1
 
-    if not JIT:
-        _table.append(call)
-        return len(_table) - 1
-    pointer, address = compiled_hook(function, record, alone) if function in DISPATCHERS else python_hook(call)
+    if not JIT and not IMAGE:
+        return _stand_in(call)
+    pointer, address = compiled_hook(function, record, alone) if is_compiled(function) else python_hook(call)
     _kept.append(pointer)
     return address
 
@@ -83,16 +102,23 @@ def hook_address(function: Callable[..., object], record: Any, *, alone: bool = 
 @primitive
 def invoke2(address: int, a: int, b: int) -> int:
     """Call the unit at an address with two integers."""
-    return _table[address](a, b)
+    return _code(address, 2)(a, b)
 
 
 @primitive
 def invoke3(address: int, a: int, b: int, c: int) -> int:
     """... with three."""
-    return _table[address](a, b, c)
+    return _code(address, 3)(a, b, c)
 
 
 @primitive
 def invoke6(address: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:
     """... with six."""
-    return _table[address](a, b, c, d, e, f)
+    return _code(address, 6)(a, b, c, d, e, f)
+
+
+def _code(address: int, arguments: int) -> Callable[..., int]:
+    """What stands at an address, as Python can call it."""
+    if address not in _table:
+        _table[address] = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * arguments)(address)
+    return _table[address]

@@ -73,13 +73,12 @@ def register(name: str, *, on_ack: Callable[..., object], init: Callable[..., ob
     if len(_known) == ALGORITHMS:
         raise ValueError(f"there are {ALGORITHMS} congestion controls already")
     own = {"init": init, "on_ack": on_ack, "on_loss": on_loss, "on_rto": on_rto, "on_recovered": on_recovered}
-    found: list[tuple[int, ...]] = []
+    found: dict[str, int] = {}
 
     def addresses() -> tuple[int, ...]:
         if not found:
-            found.append(tuple(address_of(getattr(reno, hook)) if function is None
-                               else hook_address(function, Congestion) for hook, function in own.items()))
-        return found[0]
+            found.update((hook, hook_address(function, Congestion)) for hook, function in own.items() if function)
+        return tuple(found[hook] if hook in found else address_of(getattr(reno, hook)) for hook in HOOKS)
 
     _known.append(Control(name, addresses, full))
 

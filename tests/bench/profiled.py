@@ -77,9 +77,9 @@ def main(tap: str, address: str, *options: str) -> None:
     import netstack
     from netstack.drivers import Tap
     from netstack.services.small import SmallServers
-    from netstack.warm import ensure_compiled
+    from netstack.warm import prepare
 
-    ensure_compiled()
+    prepare()
     with netstack.Stack() as stack:
         stack.attach(Tap(tap, offload="--no-offload" not in options), ip=f"{address}/24")
         write_map()

@@ -183,7 +183,7 @@ def sizes(which: tuple[int, ...], repeat: int, console: Console) -> dict[str, An
 
 def _in_process(count: int) -> Figures:
     done = subprocess.run([sys.executable, "-m", "tests.bench.scale", str(count)], stdout=subprocess.PIPE, text=True,
-                          timeout=PATIENCE, check=False)
+                          timeout=PATIENCE, check=False, env={**os.environ, "NETSTACK_JIT": "1"})
     if done.returncode:
         raise RuntimeError(f"{count} connections: exit status {done.returncode}")
     figures: Figures = json.loads(done.stdout)

@@ -120,9 +120,9 @@ def _net(stack: str, host: str, tap: str) -> Iterator[Any]:
         return
     import netstack
     from netstack.drivers import Tap
-    from netstack.warm import ensure_compiled
+    from netstack.warm import prepare
 
-    ensure_compiled()
+    prepare()
     with netstack.Stack() as made:
         made.attach(Tap(tap), ip=f"{host}/24")
         yield made

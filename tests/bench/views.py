@@ -20,7 +20,7 @@ from typing import Any
 
 import netstack
 from netstack.drivers import Wire
-from netstack.warm import ensure_compiled
+from netstack.warm import prepare
 
 ROUNDS = 7
 PUSH, PULL = 128 << 10, 256 << 10
@@ -165,7 +165,7 @@ def alone(size: int) -> tuple[float, float]:
 
 def main(megabytes: str = "256") -> None:
     """Print the table."""
-    ensure_compiled()
+    prepare()
     total = int(megabytes) << 20
     print("| bytes that wait | recv_into, us | recv_view, us |\n|---|---|---|")
     for size in SIZES:

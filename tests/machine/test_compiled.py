@@ -50,7 +50,7 @@ def copy(tmp_path):
 
 def run(path, **more):
     """Run PROGRAM there in a process of its own: its three lines."""
-    env = {k: v for k, v in os.environ.items() if k not in ("NETSTACK_JIT", "NUMBA_BOUNDSCHECK")}
+    env = {k: v for k, v in os.environ.items() if k != "NUMBA_BOUNDSCHECK"} | {"NETSTACK_JIT": "1"}
     env |= {"PYTHONPATH": str(path), "NETSTACK_CACHE_DIR": str(path / "cache"), "PYTHONDONTWRITEBYTECODE": "1", **more}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, cwd=path, capture_output=True, text=True,
                           timeout=100, check=False)

@@ -30,9 +30,9 @@ def command(in_memory: bool, inside: bool) -> None:
 
         linux.demo(show)
         return
-    from ...warm import ensure_compiled
+    from ...warm import prepare
 
-    ensure_compiled()
+    prepare()
     reasons = [] if in_memory else missing()
     if in_memory or reasons:
         for reason in reasons:
