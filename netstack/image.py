@@ -6,8 +6,10 @@ needed.  So whoever has compiled it all writes the object files once more, one b
 other, with a table; another process (`NETSTACK_JIT=image`) has LLVM link them into its
 memory, which takes 10 ms, and does not even import numba.
 
+    SHA-256         of all that follows, 32 bytes
+    length          of the header, 8 bytes, the lowest first
     header          {"pieces": {name: [symbol, symbol of its environment]}, "objects": [bytes, ...],
-                     "undefined": [symbol, ...]}, JSON; the eight bytes before it are its length
+                     "undefined": [symbol, ...]}, JSON
     objects         as numba has made them (ELF)
 
 `machine/loaded.py` says how it is called.
@@ -32,6 +34,7 @@ from .machine.mode import BOUNDSCHECK
 
 MODULES = ("netstack.entry", "netstack.drivers.wire", "netstack.simulate", "netstack.lab.relay",
            "netstack.machine.hardware")
+DIGEST = 32             # bytes of SHA-256
 SYMTAB = 2              # ELF: sh_type of a symbol table
 
 
@@ -63,7 +66,8 @@ def write(units: Iterable[Any], entries: Iterable[Any]) -> Path:
     target = path()
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_suffix(f".{os.getpid()}")
-    aside.write_bytes(b"".join([len(header).to_bytes(8, "little"), header, *objects]))
+    text = b"".join([len(header).to_bytes(8, "little"), header, *objects])
+    aside.write_bytes(hashlib.sha256(text).digest() + text)
     aside.replace(target)
     return target
 
@@ -102,10 +106,14 @@ def _undefined(code: bytes) -> list[str]:
 # ---- loading one -----------------------------------------------------------------
 
 def load() -> bool:
-    """Load the image into this process, if there is one."""
+    """Load the image into this process, if there is one.  One that is not whole is removed."""
     with suppress(FileNotFoundError, NotADirectoryError):
         file = path()
-        data = memoryview(file.read_bytes())
+        whole = memoryview(file.read_bytes())
+        data = whole[DIGEST:]
+        if hashlib.sha256(data).digest() != whole[:DIGEST]:
+            file.unlink()
+            return False
         with suppress(OSError):
             os.utime(file)                  # it was used (`prune`)
         end = 8 + int.from_bytes(data[:8], "little")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,22 @@ def test_a_compiler_that_fails_is_told(tmp_path: Path) -> None:
     assert "b'hello'" in said
     assert "interpreted until" in said
     assert "goes on interpreted; it could not be compiled: exit code 1" in said
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1],
+                                    lambda data: data[:5000] + b"x" + data[5001:]])
+def test_one_that_is_not_whole_is_no_image(tmp_path: Path, written: Path, damage: Callable[[bytes], bytes]) -> None:
+    folder = tmp_path / written.parent.name
+    folder.mkdir()
+    (folder / written.name).write_bytes(damage(written.read_bytes()))
+    said = run("""
+        sys.executable = "/bin/false"
+        with netstack.Stack():
+            assert not is_machine_code()
+            warm._maker.join(20)
+    """, NETSTACK_CACHE_DIR=str(tmp_path))
+    assert "interpreted until" in said
+    assert list(folder.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
