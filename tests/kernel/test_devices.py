@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
@@ -23,9 +24,9 @@ with_and_without = pytest.mark.parametrize("offload", [True, False])
 UDP_SEGMENT, UDP_GRO = 103, 104
 
 
-def clean(before: dict[str, int]) -> None:
+def clean(before: dict[str, int], but: AbstractSet[str] = frozenset()) -> None:
     after = kernel.counters()
-    assert {name: after[name] - before[name] for name in CLEAN} == dict.fromkeys(CLEAN, 0)
+    assert not {name: after[name] - before[name] for name in CLEAN if name not in but and after[name] != before[name]}
 
 
 @each_device
@@ -40,8 +41,9 @@ def test_tcp(make_link: Any, linux: Any, life: Any, mtu: int, offload: bool, dev
     if mtu >= 1280:
         to_linux(net, linux, life, megabytes(3), "linux6")
         to_us(net, linux, life, megabytes(3), "ip6")
-    clean(before)
-    assert not bad_drops(net)
+    reordered = device == "raw"                         # a veth's frames pass a queue of each CPU
+    clean(before, {"TcpExtPAWSEstab"} if reordered else set())
+    assert not {k: n for k, n in bad_drops(net).items() if not reordered or k != "TCP_PAWS"}
 
 
 @each_device
