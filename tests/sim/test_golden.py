@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from netstack import warm
 from netstack.machine.mode import BOUNDSCHECK, JIT
 
 from . import golden
@@ -70,18 +71,30 @@ def test_both_modes_simulate_the_same():
     assert interpreted
 
 
+PROGRAM = """
+from tests.sim import golden
+with golden.Line(100, 1, 100_000).simulate(1) as sim:
+    sim.flow()
+    sim.run(1)
+    speed = golden.Speed()
+    speed.run(sim, 20)
+    assert sim.flows[0].goodput > 90e6
+    print(speed.factor, speed)
+"""
+
+
 @compiled
 def test_it_is_fast():
-    """A full link of 100 Mbit/s, the most that has to be done for a second of that matrix."""
-    best = golden.Speed()
+    """A full link of 100 Mbit/s, the most that has to be done for a second of that matrix.
+
+    In processes as users have them, with the image; each lays its memory out anew, and that alone makes a quarter.
+    """
+    warm.ensure_compiled(quiet=True)
+    warm.write_image()
+    said = ""
     for _ in range(ATTEMPTS):
-        with golden.Line(100, 1, 100_000).simulate(1) as sim:
-            sim.flow()
-            sim.run(1)
-            speed = golden.Speed()
-            speed.run(sim, 20)
-            assert sim.flows[0].goodput > 90e6
-        best = max(best, speed, key=lambda s: s.factor)
-        if best.factor >= FAST:
+        said = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env={**os.environ, "NETSTACK_JIT": "image"},
+                              stdout=subprocess.PIPE, text=True, timeout=100, check=True).stdout
+        if float(said.split()[0]) >= FAST:
             return
-    pytest.fail(str(best))
+    pytest.fail(said)
