@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+ACCEPTS = 64                # connections that a listener takes in one turn at most
 BUFFER = 1 << 18            # bytes that one receive takes at most
 
 Socket = Any                # socket.socket, or netstack's
@@ -37,11 +38,13 @@ class Listening(Shared):
         self._make = make
 
     def turn(self, buffer: memoryview, ready: int) -> bool:
-        try:
-            conn, _ = self.conn.accept()
-        except ConnectionAbortedError:
-            return True
-        self._add(self._make(conn))
+        """Many at once, if they are there: one in each turn would wait for all who are ready besides."""
+        for _ in range(ACCEPTS):
+            try:
+                conn, _ = self.conn.accept()
+            except ConnectionAbortedError:
+                continue
+            self._add(self._make(conn))
         return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import netstack
-from netstack.services.many import Many, Shared
+from netstack.services.many import Listening, Many, Shared
 from netstack.services.small import CHARGEN, DAYTIME, DISCARD, ECHO, PATTERN, SmallServers
 
 HOSTS = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
@@ -142,3 +142,17 @@ def test_closing_after_the_stack(life: Any) -> None:
     servers = life.enter_context(SmallServers(stack))
     stack.close()
     servers.close()
+
+
+def test_one_turn_accepts_all_who_wait(life: Any) -> None:
+    """One for each turn would have them wait for everybody who is ready besides."""
+    stack = life.enter_context(netstack.Stack())
+    listener = life.enter_context(stack.create_server(("127.0.0.1", ECHO), backlog=20))
+    for _ in range(10):
+        life.enter_context(stack.create_connection(("127.0.0.1", ECHO), timeout=20))
+    taken: list[Shared] = []
+    with pytest.raises(BlockingIOError):
+        Listening(listener, taken.append, Shared).turn(memoryview(b""), 1)
+    assert len(taken) == 10
+    for shared in taken:
+        shared.conn.close()
