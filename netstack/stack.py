@@ -39,7 +39,7 @@ from .config import Settings
 from .drivers import CaptureFile
 from .endpoint import POLLPRI
 from .links import Links
-from .machine import addressof
+from .machine import address_of, addressof
 from .tcp import algorithms
 from .warm import ensure_compiled
 from .world import Profile
@@ -105,6 +105,8 @@ class Stack(Links):
             self.close()
             raise
         _alive.add(self)
+        if self._record.units.receive != address_of(engine.receive_unit):
+            self.change_over()          # the image came while this was made
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else ", ".join(i.name for i in self._interfaces.values())
@@ -120,7 +122,7 @@ class Stack(Links):
 
     def change_over(self) -> None:
         """The engine is compiled now (`warm.change_over`)."""
-        with suppress(OSError), self._guard():
+        with self._guard():
             engine.set_units(self._record)
             self._net.attention = 1         # the thread comes back to Python, and goes into the new form
         if self.clock is None:

@@ -1,12 +1,12 @@
 """Compile the engine, or load it from the cache; and say so while it takes long.
 
 A fresh machine compiles once, in some minutes; later processes load the
-result in some seconds.  Two processes share the work where there are two CPUs:
+result.  Two processes share the work where there are two CPUs:
 each takes the next piece that the other has not taken, and what one has put
 into the cache the other finds there.  `docs/one-source-two-speeds.md`.
 
 With NETSTACK_JIT=image this process compiles nothing: it has the image
-(`machine/image.py`), or it is interpreted until another process has made it, and
+(`image.py`), or it is interpreted until another process has made it, and
 changes over then, while it runs: both forms work on the same memory, so each thread
 goes on with the new one at its next call.
 """
@@ -153,6 +153,15 @@ _maker: threading.Thread | None = None
 _starting = threading.Lock()
 
 
+def _after_fork() -> None:
+    """A child has no thread that waits for the compiler: its first stack starts one."""
+    global _maker, _starting
+    _maker, _starting = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def write_image() -> Path:
     """Write the image, if it is not there; everything is compiled.  OSError: the cache cannot be written."""
     target = image.path()
@@ -223,7 +232,7 @@ def change_over() -> None:
     Threads inside an interpreted call come out of it within `drive.SLICE`; until then both forms are at work.
     """
     forget_addresses()
-    instead = {plain: loaded.function(plain) for plain in entries()}
+    instead = {plain: loaded.function(plain) for plain in ENTERED}
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "netstack":
             for attribute, value in list(vars(module).items()):

@@ -115,6 +115,45 @@ def test_changing_over_in_the_middle() -> None:
     """, not_yet=True) == "b'later'\n"
 
 
+def test_changing_over_while_a_stack_is_made() -> None:
+    """It was not there to be changed over, and has the old units already."""
+    assert run("""
+        from netstack import engine, image
+        warm._start_maker = lambda quiet: None
+        set_units = engine.set_units
+
+        def then_change(record):
+            set_units(record)
+            engine.set_units = set_units
+            old.append(record.units.receive)
+            assert image.load()
+            warm.change_over()
+
+        old = []
+        engine.set_units = then_change
+        with netstack.Stack() as stack:
+            units = stack._record.units
+            print(units.receive != old[0], units.receive == loaded.address(loaded.name_of(engine.receive_unit)))
+    """, not_yet=True) == "True True\n"
+
+
+def test_a_child_of_a_process_that_waits_for_the_compiler() -> None:
+    """The thread that waits is not in it; it has one of its own."""
+    said = run("""
+        import os
+        sys.executable = "/bin/false"
+        with netstack.Stack():
+            first = warm._maker
+            first.join(20)
+            if os.fork() == 0:
+                with netstack.Stack():
+                    warm._maker.join(20)
+                    os._exit(0 if warm._maker is not first else 1)
+            assert os.wait()[1] == 0
+    """, not_yet=True)
+    assert said.count("goes on interpreted") == 2
+
+
 def test_what_a_user_has_compiled(tmp_path: Path) -> None:
     """A handler and a congestion control, @compiled: numba comes into the process for them."""
     (tmp_path / "own.py").write_text(textwrap.dedent("""
