@@ -48,6 +48,16 @@ def workers(count: int, work) -> list[threading.Thread]:
     return threads
 
 
+def no_herd(calls: Counter[int], threads: int, arrivals: int) -> None:
+    """Each thread came once in vain before it waited, and once more after what it got.
+
+    On a busy machine another may come in vain for the same arrival: who drove, and was late.  A herd comes with all
+    its threads each time.
+    """
+    assert calls[0] == arrivals
+    assert calls.total() <= threads + (1 + 2) * arrivals < threads + (1 + threads) * arrivals
+
+
 def test_one_connection_wakes_one_thread(stack, monkeypatch):
     """Four threads accept; each connection is one thread's, and the others do not even try."""
     calls = counted(monkeypatch, "netstack.entry.accept")
@@ -65,10 +75,8 @@ def test_one_connection_wakes_one_thread(stack, monkeypatch):
         until(lambda: blocked(server) == 4)
         for i in range(1, 6):
             with stack.create_connection(server.getsockname()):
-                until(lambda i=i: len(taken) == i)
-        # each came once more after what it got, to find nothing; a herd of four would have come 20 times and more
-        assert calls[0] == 5
-        assert calls.total() <= 4 + 2 * 5 + 2
+                until(lambda i=i: len(taken) == i and blocked(server) == 4)
+        no_herd(calls, 4, 5)
         server.close()
         for thread in threads:
             thread.join(5)
@@ -82,8 +90,11 @@ def test_one_datagram_wakes_one_thread(stack, monkeypatch):
     got = []
 
     def work() -> None:
-        while data := sock.recv(10):
-            got.append(data)
+        try:
+            while data := sock.recv(10):
+                got.append(data)
+        except OSError:
+            pass
 
     with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as sock, stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as far:
         sock.bind(("127.0.0.1", 0))
@@ -91,8 +102,8 @@ def test_one_datagram_wakes_one_thread(stack, monkeypatch):
         until(lambda: blocked(sock) == 4)
         for i in range(1, 6):
             far.sendto(b"x", sock.getsockname())
-            until(lambda i=i: len(got) == i)
-        assert calls[0] == 5 and calls.total() <= 4 + 2 * 5 + 2
+            until(lambda i=i: len(got) == i and blocked(sock) == 4)
+        no_herd(calls, 4, 5)
         for _ in threads:
             far.sendto(b"", sock.getsockname())     # whoever takes one wakes the next
         for thread in threads:
