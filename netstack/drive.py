@@ -9,6 +9,11 @@ application thread drives, the background thread does, so that timers, ACKs and
 pings never depend on the application; while application threads come and go, it
 stays out of their way and only looks every millisecond whether anyone still turns.
 
+A selector's thread that is busy with what was ready will be back for a turn.  Until
+then nobody drives in its place, for whom each frame would be a wake-up and a fight
+for the world; the background thread runs a turn every millisecond, and drives as
+ever when that thread has been away for long.
+
 This is the only file of the data path that reads a clock.
 """
 from __future__ import annotations
@@ -52,6 +57,7 @@ class Background(IntEnum):
 SLICE = 100 * MS        # a blocked call comes back to Python this often, for the sake of signals
 NAP = 1 * MS
 LONG_NAP = 64 * MS
+SERVING = 32            # naps for which a selector's thread is expected back from what was ready
 MICROSECOND = 1000
 SPIN_RARELY = 10        # after so many spins in vain one wait of 2**SPIN_RARELY spins
 STEPPED_DOWN = -(1 << 30)   # not an errno
@@ -158,7 +164,7 @@ def wait(w: World, h: int, ep: Endpoint, events: int, deadline: int) -> int:
     until = min(deadline, time(w) + SLICE)
     enter_call(ep)
     result = STEPPED_DOWN
-    if load_acquire(addressof(w) + DRIVERS) == 0 and compare_exchange(addressof(w) + DRIVERS, 0, 1) == 0:
+    if _is_to_drive(w, ep):
         result = _drive(w, h, ep, events, until)
     if result == STEPPED_DOWN:
         result = _sleep(w, h, ep, events, until)
@@ -166,6 +172,14 @@ def wait(w: World, h: int, ep: Endpoint, events: int, deadline: int) -> int:
     if result == 0 and until < deadline:
         return -EINTR
     return result
+
+
+@compiled
+def _is_to_drive(w: World, ep: Endpoint) -> bool:
+    """Whether this thread drives from now on: nobody does, and no selector's thread is expected back."""
+    if w.serving != 0 and ep.kind != Kind.SELECTOR:
+        return False
+    return load_acquire(addressof(w) + DRIVERS) == 0 and compare_exchange(addressof(w) + DRIVERS, 0, 1) == 0
 
 
 @compiled
@@ -222,6 +236,8 @@ def _drive(w: World, h: int, ep: Endpoint, events: int, until: int) -> int:
         w.turning = 1
         more = engine.turn(w, now)
         next = engine.next_deadline(w, now)
+        if w.serving and ep.kind != Kind.SELECTOR:      # its thread runs the next one
+            engine.give_away(w)
         driving = w.turning
         w.turning = 0
         w.driven += 1
@@ -342,12 +358,16 @@ def background(w: World) -> int:
     Returns -ESHUTDOWN when the stack stops, -EINTR when Python should have a look (`Net.attention`).
     """
     nap = NAP
+    missed = 0                                          # naps since an application thread has run a turn
     seen = w.driven
     state = addressof(w) + BACKGROUND
     while not load_acquire(addressof(w) + STOPPED):
         word = load_acquire(addressof(w) + BACKGROUND_WORD)
         recent = w.driven != seen
         seen = w.driven
+        missed = 0 if recent else missed + 1
+        if missed >= SERVING:
+            w.serving = 0
         if w.net.attention:
             return -EINTR
         if load_acquire(addressof(w) + DRIVERS) != 0:
@@ -362,7 +382,7 @@ def background(w: World) -> int:
         unlock(w)
         if more:
             continue
-        if recent:                                      # somebody drove a moment ago, and will probably be back
+        if recent or w.serving:                         # somebody drove a moment ago, and will probably be back
             _nap(w, state, word, NAP)
             continue
         store_release(state, Background.SLEEPING)

@@ -421,7 +421,14 @@ def step_down(w: World, ep: endpoint.Endpoint) -> None:
     nobody knows when they do.
     """
     busy = ep.kind == endpoint.Kind.SELECTOR and ep.driving == 0 and ep.closed == 0
-    if w.turning and (ep.waiters != 0 or busy):
+    if ep.waiters != 0 or busy:
+        give_away(w)
+
+
+@compiled
+def give_away(w: World) -> None:
+    """The thread whose turn this is drives no longer."""
+    if w.turning:
         w.turning = 0
         store_release(addressof(w) + DRIVERS, 0)
 

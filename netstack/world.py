@@ -80,7 +80,7 @@ class World:
     spin_skip: i64          # waits that will not spin at all
     sleep_until: i64        # the deadline that the sleeper in poll(2) knows
     bell: i32               # the eventfd in its poll set, or -1
-    reserved: i32
+    serving: u32            # 1: a selector's thread is busy with what was ready, and will be back for a turn
     notes: i64              # distance of the note ring: handles of connections the application has touched
     notes_mask: i64
     notes_head: i64         # reader: the owner of the world

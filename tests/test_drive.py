@@ -1,6 +1,7 @@
 """Who drives and who is woken: one thread for one arrival, roles given away in time, waits that spin where it pays."""
 from __future__ import annotations
 
+import selectors
 import threading
 from collections import Counter
 
@@ -10,7 +11,7 @@ import netstack
 import netstack.socket as ns
 from netstack import drive, engine, handles, sockopt
 from netstack import world as worlds
-from netstack.endpoint import EVERYBODY, Kind, pass_on
+from netstack.endpoint import EVERYBODY, POLLIN, Kind, pass_on
 from netstack.entry import life
 from netstack.machine.mode import IMAGE, JIT
 
@@ -176,6 +177,42 @@ def test_how_many_are_woken(world, monkeypatch):
     assert woken == []
     pass_on(ep, True)
     assert woken == [1]
+
+
+def test_nobody_drives_while_a_selector_serves(world):
+    """Its thread is busy with what was ready, and runs the next turn: others sleep meanwhile."""
+    h, _ = socket_of(world)
+    selector = life.open(engine.addressof(world), int(Kind.SELECTOR), 2)
+
+    def turns(handle: int) -> int:
+        before = world.driven
+        it = handles.endpoint_of(world, handle)
+        assert drive.wait(world, handle, it, POLLIN, drive.time(world) + 100 * US) == 0
+        return world.driven - before
+
+    world.serving = 1
+    assert turns(h) == 0 and turns(selector) > 0
+    world.serving = 0
+    assert turns(h) > 0 and turns(selector) > 0
+
+
+def test_a_driver_makes_way_for_a_selector(world):
+    h, ep = socket_of(world)
+    world.serving = 1
+    world.drivers = 1
+    assert drive._drive(world, h, ep, POLLIN, drive.time(world) + 30_000 * drive.MS) == drive.STEPPED_DOWN
+    assert (world.drivers, world.driven) == (0, 1)
+
+
+def test_a_selector_that_is_long_away_is_not_waited_for(stack):
+    """The background thread drives again, and so may others."""
+    with (stack.selector() as selector, stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as sock,
+          stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as far):
+        sock.bind(("127.0.0.1", 0))
+        selector.register(sock, selectors.EVENT_READ)
+        far.sendto(b"x", sock.getsockname())
+        assert selector.select()
+        until(lambda: stack._record.serving == 0)
 
 
 def test_the_role_is_free_before_the_other_wakes(world):

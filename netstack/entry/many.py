@@ -47,12 +47,14 @@ def select(w: World, h: int, ep: Endpoint, out: int, room: int, deadline: int) -
         return count
     if count > 0:
         drive.turn_here(w)              # else a selector that always has something ready would leave the devices alone
-        return _harvest(w, s, out, room)
+        count = _harvest(w, s, out, room)
+    w.serving = 1 if count > 0 else 0
     while count == 0:
         result = drive.wait(w, h, ep, POLLIN, deadline)
         if result <= 0:
             return result
         count = _harvest(w, s, out, room)
+        w.serving = 1 if count > 0 else 0
         if count == 0 and s.poked:      # else the next call says so
             s.poked = 0
             break
