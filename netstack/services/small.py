@@ -28,6 +28,7 @@ from .many import BUFFER, Many, Shared, Socket
 ECHO, DISCARD, DAYTIME, CHARGEN = 7, 9, 13, 19
 WORKERS = 4                 # threads per TCP service that serve by blocking
 BACKLOG = 4096              # connections that may wait to be accepted
+PIECE = 8192                # bytes that one of many connections gets echoed in its turn
 DATAGRAM = 65535            # largest datagram
 BATCH = 64                  # datagrams in one call
 LINE = 72                   # characters per chargen line (RFC 864)
@@ -81,19 +82,20 @@ class _SharedEcho(Shared):
     _pending: memoryview = memoryview(b"")
 
     def turn(self, buffer: memoryview, ready: int) -> bool:
-        if not self._pending:
-            n = self.conn.recv_into(buffer)
-            if n == 0:
-                return False
-            sent = self._send(buffer[:n])
-            if sent < n:
-                self._pending = memoryview(bytes(buffer[sent:n]))
-        else:
+        if self._pending:
             self._pending = self._pending[self._send(self._pending):]
+        else:
+            data = self.conn.recv(PIECE)
+            if not data:
+                return False
+            sent = self._send(data)
+            if sent == len(data):
+                return True
+            self._pending = memoryview(data)[sent:]
         self.events = selectors.EVENT_WRITE if self._pending else selectors.EVENT_READ
         return True
 
-    def _send(self, data: memoryview) -> int:
+    def _send(self, data: bytes | memoryview) -> int:
         try:
             return int(self.conn.send(data))
         except BlockingIOError:
