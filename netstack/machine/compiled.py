@@ -116,6 +116,7 @@ if JIT:
         # numba's own annotations do not know all its options
         numba: Any = importlib.import_module("numba")
         make_concrete_template: Any = importlib.import_module("numba.core.typing").make_concrete_template
+        only_linked = importlib.import_module("._linked", __package__).only_linked
     except ImportError as error:    # pragma: no cover - an installation without its dependencies
         raise ImportError("netstack compiles with numba, which is not installed; "
                           "NETSTACK_JIT=0 runs without it, slowly") from error
@@ -180,7 +181,8 @@ def compiled(function: F) -> F:
         inner = inner_form()
         pysig, args = inner._compiler.fold_argument_types(args, kws)
         args = tuple(numba.int64 if isinstance(a, _INTEGERS) else a for a in args)
-        inner.compile(args)
+        with only_linked():
+            inner.compile(args)
         template = make_concrete_template(f"CallTemplate({function.__name__})", key=function.__name__,
                                           signatures=inner.nopython_signatures)
         return template, pysig, args, {}
