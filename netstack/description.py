@@ -10,14 +10,15 @@ import os
 import socket as real
 import threading
 import weakref
-from errno import EINTR
-from typing import TYPE_CHECKING
+from errno import EBADF, EINTR
+from typing import TYPE_CHECKING, Any
 
 from . import entry
 from .tcp.calls import LINGER
 from .tcp.tcb import State
 
 if TYPE_CHECKING:
+    from .sockbase import Base
     from .stack import Stack
 
 SECOND = 1_000_000_000
@@ -25,6 +26,20 @@ LINGER_STEP = SECOND // 200     # ns between two looks whether all is acknowledg
 
 OURS: weakref.WeakValueDictionary[int, Description] = weakref.WeakValueDictionary()
 """The sockets behind descriptors that `fileno` gave out, by descriptor."""
+DETACHED: dict[int, Description] = {}
+"""Of these, those that no object stands for since `detach`, and that keep the socket open."""
+
+
+def ours(fd: Any) -> Description | None:
+    """The socket behind a descriptor, or None.
+
+    One that the program has closed by os.close, and that is another file's now, is a socket's no more.
+    """
+    description = OURS.get(fd) if isinstance(fd, int) else None
+    if description is None or description.is_at(fd):
+        return description
+    description.lose(fd)
+    return None
 
 
 def _pair() -> tuple[int, int]:
@@ -39,8 +54,8 @@ def _pair() -> tuple[int, int]:
 class Description:
     """An open socket."""
 
-    __slots__ = ("__weakref__", "engine_end", "family", "handle", "linger", "lock", "protocol", "receive_timeout",
-                 "references", "send_timeout", "stack", "tells_rest", "type", "user_end")
+    __slots__ = ("__weakref__", "engine_end", "family", "handle", "inode", "linger", "lock", "protocol",
+                 "receive_timeout", "references", "send_timeout", "shared", "stack", "tells_rest", "type", "user_end")
 
     def __init__(self, stack: Stack, handle: int, family: int, type: int, protocol: int) -> None:
         self.stack = stack
@@ -48,16 +63,18 @@ class Description:
         self.family = family
         self.type = type
         self.protocol = protocol
-        self.references = 1         # socket objects
+        self.references = 1         # socket objects, or what several share: a descriptor
         self.linger = -1            # SO_LINGER in seconds, -1: off
         self.receive_timeout = 0    # SO_RCVTIMEO, ns; 0: none
         self.send_timeout = 0       # SO_SNDTIMEO
         self.tells_rest = False     # TCP_INQ
         self.engine_end = -1        # descriptors of the pair behind fileno()
         self.user_end = -1
+        self.inode = 0              # of the user's end
+        self.shared: frozenset[int] = frozenset()       # descriptors that more than one object stands for
         self.lock = threading.Lock()
 
-    def descriptor(self) -> int:
+    def descriptor(self, blocking: bool = False) -> int:
         """The descriptor that select, poll and epoll may watch; made when first asked for."""
         with self.lock:
             if self.user_end < 0:
@@ -68,7 +85,10 @@ class Description:
                     os.close(ends[1])
                     return -1
                 self.engine_end, self.user_end = ends
-                OURS[self.user_end] = self
+                self.inode = os.fstat(self.user_end).st_ino
+                if blocking:
+                    os.set_blocking(self.user_end, True)
+            OURS[self.user_end] = self
             return self.user_end
 
     def renew_descriptor(self) -> None:
@@ -80,23 +100,77 @@ class Description:
             if self.user_end < 0:
                 return
             engine, user = _pair()
-            os.dup2(user, self.user_end, inheritable=False)
+            os.set_blocking(user, os.get_blocking(self.user_end))
+            self.inode = os.fstat(user).st_ino
+            for fd in {self.user_end, *(fd for fd, other in list(OURS.items()) if other is self)}:
+                os.dup2(user, fd, inheritable=os.get_inheritable(fd))
             os.close(user)
             old, self.engine_end = self.engine_end, engine
             entry.attach_fd(self.stack._world, self.handle, engine, self.user_end)
             os.close(old)
 
-    def forget_descriptor(self, give_away: bool = False) -> None:
-        """End the pair; `give_away`: the user's end is somebody else's from now on."""
+    # Objects and descriptors
+
+    def is_at(self, fd: int) -> bool:
+        """Whether a descriptor is (still) this socket's."""
+        try:
+            return os.fstat(fd).st_ino == self.inode
+        except OSError:
+            return False
+
+    def lose(self, fd: int) -> None:
+        """A descriptor is somebody else's from now on."""
+        OURS.pop(fd, None)
+        kept = DETACHED.pop(fd, None)
         with self.lock:
-            engine, user = self.engine_end, self.user_end
-            self.engine_end = self.user_end = -1
-        if user >= 0:
-            OURS.pop(user, None)
-            entry.attach_fd(self.stack._world, self.handle, -1, -1)
-            os.close(engine)
-            if not give_away:
-                os.close(user)
+            if fd == self.user_end:
+                engine, self.engine_end, self.user_end = self.engine_end, -1, -1
+                entry.attach_fd(self.stack._world, self.handle, -1, -1)
+                os.close(engine)
+        if kept is not None:
+            kept.release()
+
+    def objects(self, fd: int) -> list[Base]:
+        """The socket objects that stand for a descriptor."""
+        return [sock for sock in self.stack._live_sockets() if sock._own_fd == fd and sock._description is self]
+
+    def share(self, fd: int) -> None:
+        """One object more stands for a descriptor.  For one that was detached it is the only one."""
+        if DETACHED.pop(fd, None) is None:
+            with self.lock:
+                self.shared |= {fd}
+
+    def detach(self, fd: int) -> None:
+        """An object stands for its descriptor no more; if it was the only one, the descriptor keeps the socket open."""
+        for other in list(DETACHED):
+            ours(other)                 # those that were closed since
+        if fd not in self.shared or not self.objects(fd):
+            DETACHED[fd] = self
+
+    def dup(self) -> int:
+        """Another descriptor, which no object stands for yet."""
+        with self.lock:
+            if self.references == 0:
+                raise OSError(EBADF, os.strerror(EBADF))
+            self.references += 1
+        fd = os.dup(self.descriptor())
+        OURS[fd] = DETACHED[fd] = self
+        return fd
+
+    def close_descriptor(self, fd: int) -> None:
+        """Close a descriptor (-1: what an object is without one) for all objects that stand for it."""
+        if fd >= 0:
+            DETACHED.pop(fd, None)
+            if fd in self.shared:
+                with self.lock:
+                    self.shared -= {fd}
+                for sock in self.objects(fd):
+                    sock._handle = 0            # EBADF, also when it is closed
+            if OURS.get(fd) is self:
+                del OURS[fd]
+                if fd != self.user_end:
+                    os.close(fd)
+        self.release()
 
     def hang_up(self) -> None:
         """The stack is gone: whoever watches the descriptor learns it.  The engine runs no more."""
@@ -108,20 +182,16 @@ class Description:
 
     def abandon(self) -> None:
         """In a forked child: only the descriptors are ours."""
+        for fd in [fd for fd, other in DETACHED.items() if other is self]:
+            del DETACHED[fd]
         for end in (self.engine_end, self.user_end):
             if end >= 0:
                 os.close(end)
         self.engine_end = self.user_end = -1
         self.handle = 0
 
-    def close(self) -> None:
-        """Close it for every object."""
-        with self.lock:
-            self.references = 1
-        self.release()
-
     def release(self) -> None:
-        """One socket object less; the last one closes."""
+        """One reference less; the last one closes."""
         with self.lock:
             self.references -= 1
             if self.references > 0:

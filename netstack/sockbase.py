@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket as real
+import sys
 from errno import EAFNOSUPPORT, EAGAIN, EBADF, EDEADLK, EINTR, EINVAL, EPROTONOSUPPORT, ESHUTDOWN, ESOCKTNOSUPPORT
 from operator import index as to_int
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,10 @@ class Base:
     family: int
     type: int
     proto: int
+    _own_fd: int                # the descriptor that `fileno` gave, or -1
 
     def _open(self, stack: Stack, family: int, type: int, proto: int) -> None:
+        sys.audit("socket.__new__", self, family, type, proto)
         family = AF_INET if family == -1 else int(to_int(family))
         type = int(real.SOCK_STREAM) if type == -1 else int(to_int(type))
         proto = 0 if proto == -1 else int(to_int(proto))
@@ -126,6 +129,19 @@ class Base:
                 raise OSError(EBADF, os.strerror(EBADF))
             description.references += 1
         self._adopt(description)
+
+    def _stand_for(self, fd: int, description: Description, family: int, type: int, proto: int) -> None:
+        """Be another object for a descriptor.  Family, type and protocol are believed, but for -1."""
+        description.stack._check()
+        self._adopt(description)
+        self._own_fd = fd
+        description.share(fd)
+        if family != -1:
+            self.family = _FAMILIES.get(family, family)
+        if type != -1:
+            self.type = _TYPES.get(type, type)
+        if proto != -1:
+            self.proto = proto
 
     # Errors and waiting
 
@@ -177,6 +193,8 @@ class Base:
             raise self._error(-EBADF)
         self._timeout = seconds
         self._patience = FOREVER if seconds is None else -int(-seconds * SECOND // 1)
+        if self._description.user_end >= 0:
+            os.set_blocking(self._description.user_end, seconds is None)        # who asks fcntl sees it
 
     def gettimeout(self) -> float | None:
         """The timeout in seconds, or None."""

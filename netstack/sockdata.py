@@ -10,6 +10,7 @@ import os
 import socket as real
 import stat
 import struct
+import sys
 from errno import EAGAIN, EINPROGRESS, EINVAL, EOPNOTSUPP
 from operator import index as to_int
 from typing import Any
@@ -146,6 +147,7 @@ class Transfer(Base):
             if flags & MSG_FASTOPEN:
                 return self._open_with(data, flags, names.parse(self._stack, self._af, address, "sendto"))
             return self.send(data, flags)           # a stream ignores the address, as Linux does
+        sys.audit("socket.sendto", self, address)
         try:
             known = names.KNOWN[self._af].get(address)
         except TypeError:
@@ -218,6 +220,15 @@ class Transfer(Base):
             if at > offset and hasattr(file, "seek"):
                 file.seek(at)
         return at - offset
+
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Only a regular file; `socket._GiveupOnSendfile` for any other."""
+        self._check_sendfile(file, count)
+        try:
+            os.fstat(file.fileno())
+        except (AttributeError, OSError) as error:      # io.UnsupportedOperation is one, too
+            raise real._GiveupOnSendfile(error) from None     # type: ignore[attr-defined]
+        return self.sendfile(file, offset, count)
 
     def _sendfile_mapped(self, file: mmap.mmap, offset: int, count: int | None) -> int:
         """A mapped file: what `read` would give, without it."""

@@ -15,7 +15,7 @@ from typing import Any as _Any
 from . import dialing as _dialing
 from . import names as _names
 from .choice import current as _current
-from .description import OURS as _OURS
+from .description import ours as _ours
 from .sockbase import getdefaulttimeout as getdefaulttimeout
 from .sockbase import setdefaulttimeout as setdefaulttimeout
 from .sockobject import socket
@@ -52,18 +52,23 @@ def has_dualstack_ipv6() -> bool:
 
 def fromfd(fd: int, family: int, type: int, proto: int = 0) -> _Any:
     """Another object for the socket whose `fileno` this is; a descriptor that is not ours is the system's."""
-    if _OURS.get(fd) is None:
-        return _real.fromfd(fd, family, type, proto)
-    return socket(fileno=fd)
+    return _real.fromfd(fd, family, type, proto) if _ours(fd) is None else socket(family, type, proto, dup(fd))
 
 
-def close(fd: int) -> None:
-    """Close a socket by its descriptor, whatever objects there are for it."""
-    ours = _OURS.get(fd)
-    if ours is None:
+def dup(fd: int, /) -> int:
+    """Another descriptor for the same socket."""
+    description = _ours(fd)
+    return _real.dup(fd) if description is None else description.dup()
+
+
+def close(fd: int, /) -> None:
+    """Close a socket by its descriptor, for all objects that stand for it."""
+    description = _ours(fd)
+    if description is None:
         _os.close(fd)
     else:
-        ours.close()
+        description.shared |= {fd}
+        description.close_descriptor(fd)
 
 
 # Names and addresses
@@ -76,6 +81,9 @@ def getaddrinfo(host: _Any, port: _Any, family: int = 0, type: int = 0, proto: i
 
 def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:
     """(host, service) of a socket address; the host as a number, but for localhost."""
+    if not isinstance(sockaddr, tuple):
+        del sockaddr                # the traceback keeps this frame, but not what it was given
+        raise TypeError("getnameinfo() argument 1 must be a tuple")
     return _names.getnameinfo(_current(), sockaddr, flags)
 
 

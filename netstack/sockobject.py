@@ -13,13 +13,14 @@ import socket as real
 import struct
 import sys
 import warnings
+from abc import ABCMeta
 from builtins import type as _class
 from errno import EAGAIN, EALREADY, EBADF, EDEADLK, EINPROGRESS, EINTR, EINVAL, EISCONN, EOPNOTSUPP, ESHUTDOWN
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import entry, names, sockopt
 from .buffers import BYTES
-from .description import OURS, Description
+from .description import OURS, Description, ours
 from .endpoint import POLLIN, POLLOUT
 from .sockbase import AF_INET, AF_INET6, NEVER, c_int
 from .sockdata import Transfer
@@ -35,8 +36,11 @@ BIND_TO_INDEX = int(real.SOL_SOCKET) << 16 | sockopt.SO_BINDTOIFINDEX
 _four = struct.Struct("4q").unpack
 
 
-class socket(Transfer):
-    """A TCP, UDP or ICMP echo socket of a netstack.Stack; see `socket.socket` of the standard library."""
+class socket(Transfer, metaclass=ABCMeta):
+    """A TCP, UDP or ICMP echo socket of a netstack.Stack; see `socket.socket` of the standard library.
+
+    The system's sockets count as instances: `socket(AF_UNIX)` is one.
+    """
 
     __slots__ = ()
 
@@ -45,7 +49,7 @@ class socket(Transfer):
         if cls is socket and (args or kwargs):
             arguments = dict(zip(("family", "type", "proto", "fileno"), args, strict=False), **kwargs)
             family, fileno = arguments.get("family", -1), arguments.get("fileno")
-            if (OURS.get(fileno) is None) if fileno is not None else family not in (-1, AF_INET, AF_INET6):
+            if (ours(fileno) is None) if fileno is not None else family not in (-1, AF_INET, AF_INET6):
                 return real.socket(*args, **kwargs)
         return object.__new__(cls)
 
@@ -53,10 +57,10 @@ class socket(Transfer):
         self._handle = 0
         self._closed = False
         if fileno is not None:
-            description = OURS.get(fileno)
+            description = ours(fileno)
             if description is None:
                 raise OSError(EBADF, "not the descriptor of a netstack socket")
-            self._share(description)
+            self._stand_for(fileno, description, family, type, proto)
         else:
             from .choice import current
             self._open(current(), family, type, proto)
@@ -75,6 +79,7 @@ class socket(Transfer):
     def bind(self, address: Any, /) -> None:
         """Take a local address: (host, port), for AF_INET6 (host, port[, flowinfo[, scope id]])."""
         hi, lo, port, scope = names.parse(self._stack, self._af, address, "bind")
+        sys.audit("socket.bind", self, address)
         if scope and entry.set_option(self._world, self._handle, BIND_TO_INDEX, scope) < 0:
             raise OSError(EINVAL, os.strerror(EINVAL))
         r = entry.bind(self._world, self._handle, hi, lo, port)
@@ -106,6 +111,11 @@ class socket(Transfer):
         out = bytes(32)
         entry.accepted_from(self._world, handle, id(out) + BYTES)
         return conn, names.unparse(self._af, *_four(out))
+
+    def _accept(self) -> tuple[int, Any]:
+        """As `accept`, with a descriptor in place of the object, for classes that make their own of it."""
+        conn, address = socket.accept(self)
+        return conn.detach(), address
 
     def connect(self, address: Any, /) -> None:
         """Connect to an address; a datagram socket only notes it."""
@@ -149,6 +159,7 @@ class socket(Transfer):
     def _connect(self, address: Any) -> int:
         """0 or -errno; -EAGAIN: the timeout is over."""
         hi, lo, port, scope = names.parse(self._stack, self._af, address, "connect")
+        sys.audit("socket.connect", self, address)
         r = int(entry.connect(self._world, self._handle, hi, lo, port, scope))
         patience = self._patience
         if patience == 0 or not (r == -EINPROGRESS or (r == -EALREADY and patience < 0)):
@@ -189,10 +200,10 @@ class socket(Transfer):
         Nothing can be read from it or written to it.
         """
         if self._handle == 0:
-            return -1
+            return self._own_fd             # -1, unless another object has closed it
         if self._own_fd < 0:
             description = self._description
-            fd = description.descriptor()
+            fd = description.descriptor(self._timeout is None)
             if fd >= 0 and description.references > 1:
                 fd = os.dup(fd)
                 OURS[fd] = description
@@ -252,25 +263,31 @@ class socket(Transfer):
 
     def _real_close(self) -> None:
         handle, self._handle = self._handle, 0
+        fd, self._own_fd = self._own_fd, -1
         if handle:
-            fd, self._own_fd = self._own_fd, -1
-            if fd >= 0 and fd != self._description.user_end and OURS.get(fd) is self._description:
-                del OURS[fd]        # a copy of this object's own
-                os.close(fd)
-            self._description.release()
+            self._description.close_descriptor(fd)
+        elif fd >= 0:
+            raise OSError(EBADF, os.strerror(EBADF))        # another object has closed it (`socket(fileno=)`)
 
     def detach(self) -> int:
-        """Always an error while the socket is open: no descriptor carries its bytes.
+        """Close the object and leave the socket open behind its descriptor, which is returned.
 
-        A descriptor that `fileno` gave out is the caller's from then on, who may have taken it over already
-        (ssl.SSLContext.wrap_socket does; it cannot work with such a socket, ssl.MemoryBIO and asyncio can).
+        `socket(fileno=)` makes an object of it again, `close(fd)` of the module closes it.  Nothing can be read from
+        it or written to it, so ssl.SSLContext.wrap_socket, which would take it over, is refused (EOPNOTSUPP).
         """
-        if self._handle == 0:
-            return -1
+        if sys._getframe(1).f_globals.get("__name__") == "ssl":
+            fd, self._own_fd = self._own_fd, -1
+            if fd >= 0:
+                self._description.lose(fd)      # an SSLSocket has it already, and closes it
+            raise OSError(EOPNOTSUPP, "a netstack socket has no descriptor that carries its bytes: ssl cannot take "
+                                      "it over (use ssl.MemoryBIO or asyncio)")
+        fd = self.fileno()
+        handle, self._handle = self._handle, 0
         self._own_fd = -1
-        self._description.forget_descriptor(give_away=True)
-        raise OSError(EOPNOTSUPP, "a netstack socket has no descriptor that carries its bytes: it cannot be detached "
-                                  "(for TLS use ssl.MemoryBIO or asyncio)")
+        self._closed = True
+        if handle and fd >= 0:
+            self._description.detach(fd)
+        return fd
 
     def dup(self: S) -> S:
         """Another object for the same socket."""
@@ -282,13 +299,13 @@ class socket(Transfer):
         return made
 
     def get_inheritable(self) -> bool:
-        """False: a stack lives in one process."""
-        return False
+        """Whether the descriptor is passed on to programs that this one runs; a socket without one: False."""
+        return self._own_fd >= 0 and os.get_inheritable(self._own_fd)
 
     def set_inheritable(self, inheritable: bool, /) -> None:
-        """Only False is possible: a stack lives in one process."""
-        if inheritable:
-            raise OSError(EOPNOTSUPP, "another process cannot use a netstack socket")
+        """Pass the descriptor on to programs that this one runs, or not.  They cannot use the socket by it."""
+        if inheritable or self._own_fd >= 0:
+            os.set_inheritable(self.fileno(), bool(inheritable))
 
     def __enter__(self: S) -> S:
         return self
@@ -320,3 +337,4 @@ class socket(Transfer):
 
 
 socket.__module__ = "netstack.socket"
+socket.register(real.socket)

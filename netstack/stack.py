@@ -36,6 +36,7 @@ from . import world as worlds
 from .attention import Attention
 from .clock import VirtualClock
 from .config import Settings
+from .description import DETACHED
 from .drivers import CaptureFile
 from .endpoint import POLLPRI
 from .links import Links
@@ -165,6 +166,9 @@ class Stack(Links):
             if sock._handle:
                 sock._handle = STOPPED
                 sock._description.hang_up()
+        for description in list(DETACHED.values()):
+            if description.stack is self:
+                description.hang_up()
         if self._capture is not None:
             with suppress(OSError):
                 self._capture.close()
@@ -217,7 +221,11 @@ class Stack(Links):
         self._thread = None
         for sock in self._live_sockets():
             sock._handle = 0
+            sock._own_fd = -1
             sock._description.abandon()
+        for description in list(DETACHED.values()):
+            if description.stack is self:
+                description.abandon()
 
     # Time
 

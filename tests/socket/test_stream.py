@@ -286,14 +286,3 @@ def test_fromfd(connected):
     assert conn.recv(1) == b"x"
     client.sendall(b"y")
     assert conn.recv(1) == b"y"
-
-
-def test_detach_is_refused(connected):
-    client, conn = connected()
-    with pytest.raises(OSError) as caught:
-        client.detach()
-    assert caught.value.errno == errno.EOPNOTSUPP
-    client.sendall(b"unharmed")
-    assert conn.recv(10) == b"unharmed"
-    client.close()
-    assert client.detach() == -1

@@ -1,0 +1,1 @@
+"""CPython's own tests of what lives on sockets, with our module in the place of `socket`."""
