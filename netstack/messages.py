@@ -12,6 +12,7 @@ import ctypes
 import mmap
 from array import array
 from collections.abc import Iterator
+from socket import EAI_NONAME, gaierror
 from typing import Any
 
 from . import names
@@ -116,6 +117,10 @@ class Messages:
 class _NoZones:
     def if_nametoindex(self, name: str, /) -> int:
         raise OSError(f"no interface {name!r} here: give the scope id as a number")
+
+    @property
+    def resolver(self) -> Any:
+        raise gaierror(EAI_NONAME, "Name or service not known: numeric addresses only")
 
 
 _NO_ZONES = _NoZones()

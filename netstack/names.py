@@ -1,6 +1,6 @@
 """Addresses as the socket API writes them, to and from the two halves that the engine keeps.
 
-RFC 4291 (text forms), RFC 4007 section 11 (scope ids), RFC 3493 section 6 (getaddrinfo).
+RFC 4291 (text forms), RFC 4007 section 11 (scope ids).  Names are looked up in `resolver`.
 
 An address is (hi, lo): signed 64-bit halves, IPv4 as v4-mapped IPv6.  A socket
 address is (hi, lo, port, scope).  What is refused is refused with CPython's
@@ -12,9 +12,8 @@ import ipaddress
 import re
 import socket as real
 import struct
-from collections.abc import Callable
 from operator import index as to_int
-from typing import Any, Protocol
+from typing import Any
 
 AF_INET = int(real.AF_INET)
 AF_INET6 = int(real.AF_INET6)
@@ -26,12 +25,6 @@ _quad = struct.Struct("!I")
 _LOCALHOST = re.compile(r"(?:.*\.)?localhost\.?\Z", re.IGNORECASE)      # RFC 6761 6.3
 
 SocketAddress = tuple[int, int, int, int]       # hi, lo, port, scope
-
-
-class Zones(Protocol):
-    """Who knows the interfaces: a Stack."""
-
-    def if_nametoindex(self, name: str, /) -> int: ...
 
 
 # Addresses alone
@@ -124,14 +117,14 @@ def _remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
     cache[key] = value
 
 
-def parse(zones: Zones, family: int, address: Any, caller: str) -> SocketAddress:
+def parse(stack: Any, family: int, address: Any, caller: str) -> SocketAddress:
     """The socket address that `caller` (a method's name, for messages) was given."""
     if family == AF_INET:
         host, port = _pair(address, caller)
-        numeric, hi, lo, scope = _resolve(zones, family, host)
+        numeric, hi, lo, scope = _resolve(stack, family, host)
     else:
         host, port, given = _quadruple(address, caller)
-        numeric, hi, lo, scope = _resolve(zones, family, host)
+        numeric, hi, lo, scope = _resolve(stack, family, host)
         scope = given or scope
     found = (hi, lo, port, scope)
     if numeric and type(address) is tuple and type(host) is str:
@@ -173,7 +166,8 @@ def _port(value: Any, caller: str) -> int:
     return port
 
 
-def _host_text(host: Any) -> str:
+def host_text(host: Any) -> str:
+    """A host as text; TypeError for what can be none.  Other letters than ASCII's by IDNA."""
     if isinstance(host, str):
         if not host.isascii():
             try:
@@ -189,9 +183,9 @@ def _host_text(host: Any) -> str:
     return str(host)
 
 
-def _resolve(zones: Zones, family: int, given: Any) -> tuple[bool, int, int, int]:
+def _resolve(stack: Any, family: int, given: Any) -> tuple[bool, int, int, int]:
     """(whether it was a plain number, hi, lo, scope) for a host."""
-    host = _host_text(given)
+    host = host_text(given)
     if not host:
         return True, 0, MAPPED if family == AF_INET else 0, 0
     if host in ("<broadcast>", "255.255.255.255"):
@@ -207,7 +201,9 @@ def _resolve(zones: Zones, family: int, given: Any) -> tuple[bool, int, int, int
             return True, 0, MAPPED | _quad.unpack(packed)[0], 0
         hi, lo = _halves.unpack(packed)
         return True, hi, lo, 0
-    found = getaddrinfo(zones, host, 0, family, int(real.SOCK_STREAM))[0][4]
+    from .resolver.functions import getaddrinfo
+
+    found = getaddrinfo(stack, host, 0, family, int(real.SOCK_STREAM))[0][4]
     if family == AF_INET:
         return False, 0, MAPPED | _quad.unpack(real.inet_aton(found[0]))[0], 0
     hi, lo = _halves.unpack(real.inet_pton(AF_INET6, found[0]))
@@ -219,95 +215,3 @@ def _resolve(zones: Zones, family: int, given: Any) -> tuple[bool, int, int, int
 def is_localhost(host: str) -> bool:
     """localhost and everything below it (RFC 6761 6.3)."""
     return _LOCALHOST.match(host) is not None
-
-
-def unknown(host: object) -> real.gaierror:
-    """What a name gets while there is no resolver."""
-    return real.gaierror(real.EAI_NONAME, f"Name or service not known: {host!r} "
-                         "(netstack knows numeric addresses and localhost; a resolver comes later)")
-
-
-_real_getaddrinfo: Callable[..., list[Any]] = real.getaddrinfo
-
-
-def getaddrinfo(zones: Zones, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
-                flags: int = 0) -> list[Any]:
-    """As `socket.getaddrinfo`, for numeric hosts, localhost and None; services by the system's list.
-
-    The C library turns numbers into entries (AI_NUMERICHOST, so it asks nobody);
-    names, scopes and the order of the families are ours.
-    """
-    flags = int(flags) & ~int(real.AI_ADDRCONFIG)       # our addresses are not the kernel's
-    if host is None:
-        entries = _real_getaddrinfo(None, port, family, type, proto, flags)
-        first = AF_INET if flags & real.AI_PASSIVE else AF_INET6
-        return sorted(entries, key=lambda entry: entry[0] != first)
-    name = _host_text(host) if isinstance(host, (str, bytes, bytearray)) else host
-    if isinstance(name, str) and is_localhost(name) and not flags & real.AI_NUMERICHOST:
-        return _localhost(name, port, family, type, proto, flags)
-    zone = ""
-    if isinstance(name, str) and "%" in name:
-        name, _, zone = name.partition("%")
-    try:
-        entries = _real_getaddrinfo(name, port, family, type, proto, flags | real.AI_NUMERICHOST)
-    except real.gaierror as error:
-        if error.errno == real.EAI_NONAME and not flags & real.AI_NUMERICHOST and not zone and _is_name(name):
-            raise unknown(host) from None
-        raise
-    return [_with_scope(zones, entry, zone) for entry in entries] if zone else entries
-
-
-def _is_name(name: Any) -> bool:
-    """Whether it is the host, not the service, that is unknown."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return True
-    return False
-
-
-def _localhost(name: str, port: Any, family: int, type: int, proto: int, flags: int) -> list[Any]:
-    entries: list[Any] = []
-    plain = flags & ~(real.AI_CANONNAME | real.AI_V4MAPPED) | real.AI_NUMERICHOST
-    for one, loopback in ((AF_INET6, "::1"), (AF_INET, "127.0.0.1")):
-        if family == one or family not in (AF_INET, AF_INET6):
-            entries += _real_getaddrinfo(loopback, port, one if family == 0 else family, type, proto, plain)
-    if flags & real.AI_CANONNAME and entries:
-        entries[0] = (*entries[0][:3], name, entries[0][4])
-    return entries
-
-
-def _with_scope(zones: Zones, entry: Any, zone: str) -> Any:
-    if entry[0] != AF_INET6:
-        raise real.gaierror(real.EAI_NONAME, "Name or service not known")
-    if zone.isdecimal():
-        scope = int(zone)
-    else:
-        try:
-            scope = zones.if_nametoindex(zone)
-        except OSError:
-            raise real.gaierror(real.EAI_NONAME, f"Name or service not known: no interface {zone!r}") from None
-    host, port, flowinfo, _ = entry[4]
-    return (*entry[:4], (host, port, flowinfo, scope))
-
-
-def gethostbyaddr(zones: Zones, host: str) -> tuple[str, list[str], list[str]]:
-    """As `socket.gethostbyaddr`: localhost, or herror, as nobody can be asked."""
-    found = getaddrinfo(zones, host, None, 0, int(real.SOCK_STREAM))[0][4][0]
-    if ipaddress.ip_address(found).is_loopback:
-        return "localhost", [], [found]
-    raise real.herror(1, "Unknown host")
-
-
-def getnameinfo(zones: Zones, address: Any, flags: int) -> tuple[str, str]:
-    """As `socket.getnameinfo`: hosts as numbers, but for localhost."""
-    if not isinstance(address, tuple):
-        raise TypeError("getnameinfo() argument 1 must be a tuple")
-    host, service = real.getnameinfo(address, int(flags) | real.NI_NUMERICHOST)
-    if flags & real.NI_NUMERICHOST:
-        return host, service
-    if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        return "localhost", service
-    if flags & real.NI_NAMEREQD:
-        raise unknown(host)
-    return host, service

@@ -13,9 +13,9 @@ import socket as _real
 from typing import Any as _Any
 
 from . import dialing as _dialing
-from . import names as _names
 from .choice import current as _current
 from .description import ours as _ours
+from .resolver import functions as _functions
 from .sockbase import getdefaulttimeout as getdefaulttimeout
 from .sockbase import setdefaulttimeout as setdefaulttimeout
 from .sockobject import socket
@@ -75,42 +75,36 @@ def close(fd: int, /) -> None:
 
 def getaddrinfo(host: _Any, port: _Any, family: int = 0, type: int = 0, proto: int = 0,
                 flags: int = 0) -> list[_Any]:
-    """Numeric hosts, localhost and None; see `socket.getaddrinfo`."""
-    return _names.getaddrinfo(_current(), host, port, family, type, proto, flags)
+    """(family, type, protocol, canonical name, address) of a host and a service; see `socket.getaddrinfo`."""
+    return _functions.getaddrinfo(_current(), host, port, family, type, proto, flags)
 
 
 def getnameinfo(sockaddr: _Any, flags: int, /) -> tuple[str, str]:
-    """(host, service) of a socket address; the host as a number, but for localhost."""
+    """(host, service) of a socket address."""
     if not isinstance(sockaddr, tuple):
         del sockaddr                # the traceback keeps this frame, but not what it was given
         raise TypeError("getnameinfo() argument 1 must be a tuple")
-    return _names.getnameinfo(_current(), sockaddr, flags)
+    return _functions.getnameinfo(_current(), sockaddr, flags)
 
 
-def gethostbyname(hostname: str, /) -> str:
-    """The IPv4 address of a numeric host or localhost."""
-    return str(getaddrinfo(hostname or "0.0.0.0", None, _real.AF_INET, _real.SOCK_STREAM)[0][4][0])
+def gethostbyname(hostname: _Any, /) -> str:
+    """The IPv4 address of a host."""
+    return _functions.gethostbyname(_current(), hostname)
 
 
-def gethostbyname_ex(hostname: str, /) -> tuple[str, list[str], list[str]]:
-    """(name, aliases, addresses) of a numeric host or localhost."""
-    return hostname, [], [gethostbyname(hostname)]
+def gethostbyname_ex(hostname: _Any, /) -> tuple[str, list[str], list[str]]:
+    """(name, aliases, addresses) of a host, IPv4."""
+    return _functions.gethostbyname_ex(_current(), hostname)
 
 
-def gethostbyaddr(ip_address: str, /) -> tuple[str, list[str], list[str]]:
-    """(name, aliases, addresses): localhost, or herror."""
-    return _names.gethostbyaddr(_current(), ip_address)
+def gethostbyaddr(ip_address: _Any, /) -> tuple[str, list[str], list[str]]:
+    """(name, aliases, addresses) of an address; herror if it has no name."""
+    return _functions.gethostbyaddr(_current(), ip_address)
 
 
 def getfqdn(name: str = "") -> str:
-    """The name itself: there is nobody to ask for a better one.  Empty or 0.0.0.0: this machine's."""
-    name = name.strip()
-    if not name or name in ("0.0.0.0", "::"):
-        name = _real.gethostname()
-    try:
-        return gethostbyaddr(name)[0]
-    except OSError:
-        return name
+    """The full name of a host; empty or 0.0.0.0: of this one."""
+    return _functions.getfqdn(_current(), name)
 
 
 # Interfaces: the stack's, not the machine's

@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from . import clock as virtual
-from . import dialing, engine, entry, handlers, names, views
+from . import dialing, engine, entry, handlers, views
 from . import world as worlds
 from .attention import Attention
 from .clock import VirtualClock
@@ -41,6 +41,7 @@ from .drivers import CaptureFile
 from .endpoint import POLLPRI
 from .links import Links
 from .machine import address_of, addressof
+from .resolver import Resolver, functions
 from .tcp import algorithms
 from .warm import ensure_compiled
 from .world import Profile
@@ -62,9 +63,13 @@ class Stack(Links):
     """A TCP/IP stack."""
 
     def __init__(self, clock: VirtualClock | None = None, *, profile: Profile | None = None,
-                 settings: Mapping[str, Any] | None = None, name: str | None = None, seed: int | None = None) -> None:
+                 settings: Mapping[str, Any] | None = None, name: str | None = None, seed: int | None = None,
+                 nameservers: Iterable[str | tuple[str, int]] = (), search: Iterable[str] = (),
+                 hosts: str | os.PathLike[str] | Mapping[str, str | list[str]] | None = None) -> None:
         """`clock`: None is the real one.  `profile`: sizes of the tables.  `settings`: sysctl names and values
-        (netstack.config).  `seed`: what everything random comes from; the system's, or the virtual clock's."""
+        (netstack.config).  `seed`: what everything random comes from; the system's, or the virtual clock's.
+        `nameservers`: their addresses; `search`: domains; `hosts`: names and their addresses, or the path of a file
+        like /etc/hosts (netstack.resolver).  ValueError for what is no address."""
         self._closed = True             # until it is made
         self.clock = virtual.check(clock)
         self.name = name or "stack"
@@ -99,6 +104,7 @@ class Stack(Links):
                                    "udp": self._record.datagrams}, self._guard, self._know)
         self._closed = False
         try:
+            self.resolver = Resolver(self, nameservers, search, hosts)
             for key, value in (settings or {}).items():
                 self._settings[key] = value
             self._open_loopback()
@@ -268,8 +274,8 @@ class Stack(Links):
 
     def getaddrinfo(self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
                     flags: int = 0) -> list[Any]:
-        """Numeric hosts, localhost and None; see `socket.getaddrinfo`."""
-        return names.getaddrinfo(self, host, port, family, type, proto, flags)
+        """Names and services to socket addresses, by this stack's resolver; see `socket.getaddrinfo`."""
+        return functions.getaddrinfo(self, host, port, family, type, proto, flags)
 
     def select(self, rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any],
                timeout: float | None = None) -> tuple[list[Any], list[Any], list[Any]]:

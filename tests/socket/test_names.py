@@ -48,10 +48,10 @@ def test_localhost(stack):
     assert ns.gethostbyname("localhost") == "127.0.0.1"
 
 
-def test_other_names_need_a_resolver(stack):
+def test_other_names_need_servers(stack):
     for ask in (lambda: ns.getaddrinfo("www.example.com", 80), lambda: ns.gethostbyname("www.example.com"),
                 lambda: ns.create_connection(("www.example.com", 80)), lambda: ns.getaddrinfo("not-localhost-x", 0)):
-        with pytest.raises(ns.gaierror, match="a resolver comes later") as caught:
+        with pytest.raises(ns.gaierror, match="has no name servers") as caught:
             ask()
         assert caught.value.errno == ns.EAI_NONAME
 
