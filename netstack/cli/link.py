@@ -61,6 +61,21 @@ class Host(Text):
             self.fail(f"{value!r} is not an IP address", param, ctx)
 
 
+class NameServer(Text):
+    """The address of a name server, with #port if it is not 53."""
+
+    name = "IP"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from ..resolver.config import server
+
+        try:
+            server(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        return str(value)
+
+
 @dataclass
 class Link:
     """What the options said."""
@@ -74,6 +89,7 @@ class Link:
     mtu: int | None = None
     offload: bool = True
     pcap: str | None = None
+    dns: tuple[str, ...] = ()
 
 
 def link_options(function: F) -> F:
@@ -99,6 +115,8 @@ def link_options(function: F) -> F:
                      help="Leave checksums and the cutting of segments to the device."),
         click.option("--pcap", type=click.Path(dir_okay=False), metavar="FILE",
                      help="Record every frame, for Wireshark (pcapng)."),
+        click.option("--dns", type=NameServer(), multiple=True,
+                     help="A name server, or IP#PORT; several are asked in turn."),
     ]):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
@@ -135,7 +153,7 @@ def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
     from ..warm import ensure_compiled
 
     ensure_compiled()
-    with Stack() as stack:
+    with Stack(nameservers=link.dns) as stack:
         if link.pcap is not None:
             try:
                 stack.capture(link.pcap)
@@ -160,6 +178,8 @@ def opened_shards(link: Link, queues: int) -> Iterator[Shards]:
     ensure_compiled()
     with Shards(queues) as shards:
         _attach(shards, link, lambda: Tap.queues(name, queues, offload=link.offload))
+        for stack in shards.stacks:
+            stack.resolver.config.serve(link.dns)
         yield shards
 
 

@@ -42,7 +42,8 @@ def getaddrinfo(stack: Stack, host: Any, port: Any, family: int = 0, type: int =
         return _entries(_localhost(name), port, family, type, proto, plain)
     name, _, zone = name.partition("%")
     try:
-        entries = _numeric(name if isinstance(host, str) else name.encode("latin-1"), port, family, type, proto, plain | real.AI_NUMERICHOST)
+        entries = _numeric(name if isinstance(host, str) else name.encode("latin-1"), port, family, type, proto,
+                           plain | real.AI_NUMERICHOST)
     except real.gaierror as error:
         if error.errno != real.EAI_NONAME or flags & real.AI_NUMERICHOST or zone or _is_number(name):
             raise

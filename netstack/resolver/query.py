@@ -61,7 +61,7 @@ class Asker:
         refused = False
         for _ in range(max(1, self.config.attempts)):
             for server in servers:
-                refused |= _Exchange(self, server, name, types, answers).run()
+                refused |= Exchange(self, server, name, types, answers).run()
                 if len(answers) == len(types):
                     return answers
         if answers:
@@ -83,8 +83,8 @@ class Asker:
         return query
 
 
-class _Exchange:
-    """With one server."""
+class Exchange:
+    """With one server: `run`.  What fits the questions is in `heard`, what is of use in `answers`, too."""
 
     def __init__(self, asker: Asker, server: Server, name: str, types: tuple[int, ...], answers: Answers) -> None:
         self.asker = asker
@@ -96,6 +96,9 @@ class _Exchange:
         self.family = int(real.AF_INET6 if ":" in server[0] else real.AF_INET)
         self.open = {type: asker.question(name, type, asker.config.edns) for type in types if type not in answers}
         self.refused = False    # the server does not understand the question
+        self.heard: Answers = {}
+        self.transports: dict[int, str] = {}
+        self.error: OSError | None = None       # what has ended it, if not the answers
 
     def run(self) -> bool:
         """Ask what is open.  Whether the server has said that nothing can be done about it."""
@@ -105,8 +108,9 @@ class _Exchange:
                     self.over_tcp(type)
             else:
                 self.over_udp()
-        except OSError:         # unreachable, refused, over the time
+        except OSError as error:        # unreachable, refused, over the time
             self.stack._check()
+            self.error = error
         return self.refused
 
     def over_udp(self) -> None:
@@ -136,7 +140,7 @@ class _Exchange:
                 self.open[type] = self.asker.question(self.name, type, 0)
                 return [type]
             else:
-                self.take(type, message)
+                self.take(type, message, "UDP")
             break
         return []
 
@@ -148,9 +152,11 @@ class _Exchange:
             return True
         return message.question[0].name.labels == query.question[0].name.labels
 
-    def take(self, type: int, message: dns.message.Message) -> None:
+    def take(self, type: int, message: dns.message.Message, transport: str) -> None:
         """An answer; one without use is another server's turn."""
         del self.open[type]
+        self.heard[type] = message
+        self.transports[type] = transport
         if message.rcode() in GOOD:
             self.answers[type] = message
         elif message.rcode() == dns.rcode.FORMERR:
@@ -167,7 +173,7 @@ class _Exchange:
             size, = _length.unpack(self.exactly(sock, _length.size))
             message = _parse(self.exactly(sock, size))
         if message is not None and self.fits(query, message):
-            self.take(type, message)
+            self.take(type, message, "TCP")
 
     def exactly(self, sock: Socket, n: int) -> bytes:
         """So many bytes.  ConnectionError if the stream ends before."""
