@@ -96,7 +96,7 @@ class Base:
         nonblocking = type & real.SOCK_NONBLOCK
         type &= ~(real.SOCK_NONBLOCK | real.SOCK_CLOEXEC)
         kind = _kind(family, type, proto)
-        stack._check()
+        stack.start()                   # its thread: timers run also while nobody is in a call
         handle = entry.open(stack._world, int(kind), family)
         if handle < 0:
             raise OSError(-handle, os.strerror(-handle))

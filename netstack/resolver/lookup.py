@@ -1,7 +1,7 @@
 """Resolver: everything that a stack does to find a name or an address.
 
 In this order, as nsswitch.conf(5) has it on most hosts: what needs nobody
-(localhost, RFC 6761; this host's own name), the hosts table, the name servers
+(localhost and invalid, RFC 6761; onion, RFC 7686; this host's own name), the hosts table, the name servers
 with the search list.
 """
 from __future__ import annotations

@@ -90,6 +90,14 @@ def test_other_families_are_the_systems(stack):
         assert type(s) is real.socket
 
 
+def test_a_socket_of_the_module_starts_the_stacks_thread(life):
+    """Without it no timer would run while a program sits in select."""
+    stack = life.enter_context(netstack.Stack())
+    with netstack.using(stack), ns.socket():
+        assert stack._thread is not None
+        assert stack._thread.is_alive()
+
+
 def test_inheritance_of_descriptors(connected):
     client, _ = connected()
     assert client.get_inheritable() is False
