@@ -1,11 +1,14 @@
 """Which stack `netstack.socket` works on.
 
-One for the whole process, so that every thread that a program starts uses it
-(`use`); within a `with using(stack):` another one, for this thread or asyncio
-task only.  When none was chosen, one with only a loopback interface is made.
+`use` in the main thread chooses for the whole program: every thread uses that
+stack which has not chosen one of its own.  `use` in another thread or in an
+asyncio task, and `with using(stack):` anywhere, choose for this thread or task
+only (and for tasks that it starts: it is a context variable, PEP 567).  When
+none was chosen, one with only a loopback interface is made.
 """
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +25,24 @@ _lock = threading.Lock()
 
 
 def use(stack: Stack | None) -> None:
-    """Make this the stack of `netstack.socket`; None: back to the default one."""
+    """Make this the stack of `netstack.socket`; None: no choice of its own any more.
+
+    In the main thread for the whole program; in another thread, or in an asyncio task, only there.
+    """
     from .stack import Stack
 
     global _chosen
     if stack is not None and not isinstance(stack, Stack):
         raise TypeError(f"use() takes a netstack.Stack or None, not {stack!r}")
-    _chosen = stack
+    if threading.current_thread() is threading.main_thread() and not _in_a_task():
+        _chosen = stack
+    else:
+        _here.set(stack)
+
+
+def _in_a_task() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 @contextmanager

@@ -1,43 +1,48 @@
-"""Put `netstack.socket` in the place of the standard library's `socket`, for programs that know nothing of us."""
+"""Put `netstack.socket` in the place of the standard library's `socket`, for programs that know nothing of us.
+
+Who says `import socket` from now on gets ours.  Modules of the standard library
+that are loaded already are switched over, whichever way they imported it; a few
+functions of other modules learn what our sockets are (`_teach`).  `unpatch`
+undoes all of it, for the standard library's modules that were loaded meanwhile
+too; modules of others keep what they have imported.
+"""
 from __future__ import annotations
 
+import os
 import sys
+from contextvars import copy_context
+from functools import partial
 from types import ModuleType
+from typing import Any
 
-NETWORK_MODULES = (
-    "asyncio.base_events", "asyncio.selector_events", "asyncio.streams", "asyncio.trsock", "asyncio.unix_events",
-    "ftplib", "http.client", "http.server", "imaplib", "logging.handlers", "nntplib", "poplib", "smtplib",
-    "socketserver", "telnetlib", "urllib.request", "wsgiref.simple_server", "xmlrpc.client", "xmlrpc.server",
-)
-"""Modules of the standard library that say `socket.something` at run time: those loaded already are switched over."""
+from .description import OURS
+
+SYSTEM = frozenset({"_socket", "multiprocessing", "socket"})
+"""Packages of the standard library that keep the system's sockets: they pass descriptors to other processes."""
+PIECE = 1 << 18         # bytes that one os.sendfile takes at most
 
 _saved: ModuleType | None = None
-_switched: list[ModuleType] = []
+_undo: list[tuple[Any, str, Any]] = []
 
 
 def patch() -> None:
     """From now on `import socket` gives `netstack.socket`.
 
-    That holds for code imported later, and for the network modules of the
-    standard library.  Other modules that are loaded already keep the system's
-    sockets; so does `ssl`, whose `wrap_socket` needs them (a stack's socket
-    speaks TLS through asyncio or `ssl.MemoryBIO`).
+    That holds for code imported later, and for the standard library.  Modules of
+    others that are loaded already keep the system's sockets.
     """
     global _saved
     if _saved is not None:
         return
     import socket as real
-    import ssl  # noqa: F401  - loaded now, so that its SSLSocket is a real socket for ever
+    import ssl  # noqa: F401  - loaded now, so that its own SSLSocket is the system's for ever
 
     from . import socket as ours
 
     _saved = real
     sys.modules["socket"] = ours
-    for name in NETWORK_MODULES:
-        module = sys.modules.get(name)
-        if module is not None and getattr(module, "socket", None) is real:
-            module.socket = ours  # type: ignore[attr-defined]
-            _switched.append(module)
+    _switch(real, ours)
+    _teach()
 
 
 def unpatch() -> None:
@@ -45,8 +50,71 @@ def unpatch() -> None:
     global _saved
     if _saved is None:
         return
-    for module in _switched:
-        module.socket = _saved  # type: ignore[attr-defined]
-    _switched.clear()
+    from . import socket as ours
+
+    while _undo:
+        owner, name, value = _undo.pop()
+        setattr(owner, name, value)
+    _switch(ours, _saved)
     sys.modules["socket"] = _saved
     _saved = None
+
+
+def _switch(old: ModuleType, new: ModuleType) -> None:
+    """In every module of the standard library: what is `old`'s (it, or a name from it) becomes `new`'s."""
+    instead = {id(old): new}
+    for name, value in vars(old).items():
+        other = getattr(new, name, value)
+        if other is not value and callable(value) and not name.startswith("_"):
+            instead[id(value)] = other
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names or top in SYSTEM or not isinstance(module, ModuleType):
+            continue
+        names = vars(module)
+        for key in [key for key, value in names.items() if id(value) in instead]:
+            names[key] = instead[id(names[key])]
+
+
+def _put(owner: Any, name: str, value: Any) -> None:
+    _undo.append((owner, name, getattr(owner, name)))
+    setattr(owner, name, value)
+
+
+def _teach() -> None:
+    """What finds a socket by its descriptor, or leaves the task that has chosen a stack."""
+    from asyncio.base_events import BaseEventLoop
+
+    _put(os, "sendfile", partial(_sendfile, os.sendfile))
+    _put(BaseEventLoop, "getaddrinfo", _getaddrinfo)
+    _put(BaseEventLoop, "getnameinfo", _getnameinfo)
+
+
+def _sendfile(real: Any, out_fd: int, in_fd: int, offset: int | None, count: int, *more: Any, **keywords: Any) -> int:
+    """os.sendfile; to a socket of ours as to one that does not block (the event loop's `sock_sendfile` calls it)."""
+    if OURS.get(out_fd) is None:
+        return int(real(out_fd, in_fd, offset, count, *more, **keywords))
+    from .sockobject import socket
+
+    with socket(fileno=out_fd) as sock:
+        sock.settimeout(0.0)
+        room = sock.send_view(max(1, min(count, PIECE)))
+        with room as view:
+            n = os.readv(in_fd, [view]) if offset is None else os.preadv(in_fd, [view], offset)
+            room.commit(n)
+    return n
+
+
+async def _getaddrinfo(self: Any, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
+                       flags: int = 0) -> Any:
+    """As the event loop's own, in a thread that uses this task's stack."""
+    from . import socket as ours
+
+    return await self.run_in_executor(None, copy_context().run, ours.getaddrinfo, host, port, family, type, proto,
+                                      flags)
+
+
+async def _getnameinfo(self: Any, sockaddr: Any, flags: int = 0) -> Any:
+    from . import socket as ours
+
+    return await self.run_in_executor(None, copy_context().run, ours.getnameinfo, sockaddr, flags)

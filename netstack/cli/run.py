@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib.abc
 import importlib.util
 import os
 import runpy
@@ -47,10 +48,52 @@ def command(link: Link, program: list[str]) -> None:
     atexit.register(link_life.close)    # after the program's own threads and handlers
     atexit.register(finish, stack)
     _patch(stack)
+    sys.meta_path.insert(0, _Watch())
+    os.register_at_fork(after_in_child=_tell_of_fork)
     try:
         _execute(program)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+BESIDE = {      # modules whose C code opens sockets of the system, and what to do instead
+    "eventlet": "threads or asyncio",
+    "gevent": "threads or asyncio",
+    "grpc": "an HTTP library in Python",
+    "MySQLdb": "PyMySQL",
+    "psycopg2": "pg8000",
+    "psycopg_c": "pg8000",
+    "pycares": "the standard library's getaddrinfo",
+    "pycurl": "urllib3 or httpx",
+    "zmq": "sockets",
+}
+
+
+class _Watch(importlib.abc.MetaPathFinder):
+    """Says so when the program imports what cannot work on the stack's sockets."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:
+        """None: others are to find it.  ModuleNotFoundError for uvloop: programs then take asyncio's own loop."""
+        if name == "uvloop":
+            raise ModuleNotFoundError("uvloop's C code opens sockets of the system: netstack run leaves it out "
+                                      "(asyncio's own event loop works)", name=name)
+        if name in BESIDE:
+            _say(f"{name} opens sockets of the system in C, which netstack does not see; {BESIDE[name]} would work")
+
+
+def _say(text: str) -> None:
+    print(f"netstack run: {text}", file=sys.stderr, flush=True)
+
+
+def _tell_of_fork() -> None:
+    """In a child of fork: once, its own children need not be told."""
+    if not _told:
+        _told.append(os.getpid())
+        _say(f"process {os.getpid()} was forked: the stack stays with its parent, and sockets on it fail here "
+             "(ESHUTDOWN); servers that fork need another worker: threads, or asyncio in one process")
+
+
+_told: list[int] = []
 
 
 def _patch(stack: Any) -> None:
