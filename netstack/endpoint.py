@@ -58,6 +58,8 @@ FULL = 2            # not writable
 PEER_CLOSED = 4
 HUNG_UP = 8
 URGENT = 16
+SOL_SOCKET, SO_ERROR = 1, 4
+BROKEN = 32         # hung up by an error that nobody has read yet
 FILL = 4            # one-byte messages; each counts as some 750 bytes, and a quarter of the buffer (4.5 KiB) is "full"
 
 
@@ -231,6 +233,8 @@ def show(ep: Endpoint, ready: int) -> None:
         want |= PEER_CLOSED
     if ready & POLLHUP:
         want |= HUNG_UP
+        if ready & POLLERR:
+            want |= BROKEN
     change = want ^ ep.fd_state
     if change == 0:
         return
@@ -258,9 +262,26 @@ def show(ep: Endpoint, ready: int) -> None:
                 pass
     if change & want & PEER_CLOSED:
         libc.shutdown(ep.fd_engine, 1)
+    if change & BROKEN:
+        _break(ep, want & BROKEN != 0)
     if change & want & HUNG_UP:
         libc.shutdown(ep.fd_engine, 2)
     ep.fd_state = want
+
+
+@compiled
+def _break(ep: Endpoint, broken: bool) -> None:
+    """POLLERR: an AF_UNIX socket has an error once its peer is closed with text unread, until SO_ERROR is read.
+
+    Our end is closed by being made another name for the other one: its number stays the application's to close.
+    """
+    spare = addressof(ep) + SPARE
+    if broken:
+        libc.send(ep.fd_user, spare, 1, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL)      # if it is full, some is unread
+        libc.dup3(ep.fd_user, ep.fd_engine, libc.O_CLOEXEC)
+        return
+    ep.spare = 4                                # sizeof(int)
+    libc.getsockopt(ep.fd_user, SOL_SOCKET, SO_ERROR, spare, spare)
 
 
 @compiled

@@ -63,7 +63,9 @@ class socket(Transfer, metaclass=ABCMeta):
             self._stand_for(fileno, description, family, type, proto)
         else:
             from .choice import current
-            self._open(current(), family, type, proto)
+            stack = current()
+            stack.start()
+            self._open(stack, family, type, proto)
 
     @classmethod
     def _on(cls: _class[S], stack: Stack, family: int, type: int, proto: int) -> S:
@@ -161,6 +163,8 @@ class socket(Transfer, metaclass=ABCMeta):
         hi, lo, port, scope = names.parse(self._stack, self._af, address, "connect")
         sys.audit("socket.connect", self, address)
         r = int(entry.connect(self._world, self._handle, hi, lo, port, scope))
+        if r == -EINPROGRESS and self._description.user_end >= 0:
+            self._description.begins_anew()
         patience = self._patience
         if patience == 0 or not (r == -EINPROGRESS or (r == -EALREADY and patience < 0)):
             return r

@@ -114,7 +114,11 @@ def listen(w: World, h: int, ep: Endpoint, backlog: int) -> int:
     if not handles.is_tcp(h):
         return -EOPNOTSUPP
     drive.lock(w)
-    result = calls.start_listening(w.tcp, handles.connection(w, ep.index), backlog)
+    t = handles.connection(w, ep.index)
+    result = calls.start_listening(w.tcp, t, backlog)
+    if result == 0 and ep.fd_engine >= 0:
+        notify(w.tcp, t)
+        engine.flush(w)
     drive.unlock(w)
     return result
 

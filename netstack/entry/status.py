@@ -35,6 +35,8 @@ def get_option(w: World, h: int, ep: Endpoint, option: int) -> int:
     """getsockopt(2) of an integer: see options.get."""
     drive.lock(w)
     result = options.get(w, h, ep, option, drive.time(w))
+    if option == options.SO_ERROR and ep.fd_engine >= 0:
+        _tell(w, h, ep)
     drive.unlock(w)
     return result
 
@@ -182,10 +184,16 @@ def attach_fd(w: World, h: int, ep: Endpoint, engine_end: int, user_end: int) ->
     ep.fd_user = user_end
     ep.fd_state = 0
     ep.looked = 0
+    _tell(w, h, ep)
+    drive.unlock(w)
+    return 0
+
+
+@compiled
+def _tell(w: World, h: int, ep: Endpoint) -> None:
+    """The descriptor may have to show something else."""
     if handles.is_tcp(h):
         notify(w.tcp, handles.connection(w, ep.index))
     else:
         datagram.notify(w.datagrams, handles.socket(w, ep.index))
     engine.flush(w)
-    drive.unlock(w)
-    return 0

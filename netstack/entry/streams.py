@@ -162,7 +162,7 @@ def _after_recv(w: World, ep: Endpoint, t: Tcb, result: int, flags: int) -> None
             if result == -EAGAIN and not flags & MSG_OOB:
                 on_nothing_read(ep)
             show(w, ep, t)
-        elif result != -EAGAIN and ring.used(t.rcv) == 0:
+        elif result != -EAGAIN and ring.used(t.rcv) < max(1, ep.low_water):
             show(w, ep, t)
 
 

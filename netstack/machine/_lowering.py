@@ -512,7 +512,8 @@ def _define_calls() -> None:
         (libc.read, I64, [I32, I64, I64]), (libc.write, I64, [I32, I64, I64]), (libc.writev, I64, [I32, I64, I32]),
         (libc.readv, I64, [I32, I64, I32]),
         (libc.send, I64, [I32, I64, I64, I32]), (libc.recv, I64, [I32, I64, I64, I32]),
-        (libc.shutdown, I32, [I32, I32]),
+        (libc.shutdown, I32, [I32, I32]), (libc.dup3, I32, [I32, I32, I32]),
+        (libc.getsockopt, I32, [I32, I32, I32, I64, I64]),
     ):
         def emit(context: Any, builder: Any, *args: Any, name: str = function.__name__, result: Any = result,
                  parameters: Any = parameters) -> Any:

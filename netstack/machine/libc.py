@@ -34,6 +34,7 @@ POLLHUP = 0x010
 MSG_OOB = 0x1
 MSG_DONTWAIT = 0x40
 MSG_NOSIGNAL = 0x4000
+O_CLOEXEC = os.O_CLOEXEC
 
 
 def _result(r: int) -> int:
@@ -80,6 +81,19 @@ def recv(fd: int, p: int, n: int, flags: int) -> int:
 def shutdown(fd: int, how: int) -> int:
     """shutdown(2)."""
     return _result(_c.shutdown(ctypes.c_int(fd), ctypes.c_int(how)))
+
+
+@primitive
+def dup3(old: int, new: int, flags: int) -> int:
+    """dup3(2): `new` is another name for `old`; what it was is closed."""
+    return _result(_c.dup3(ctypes.c_int(old), ctypes.c_int(new), ctypes.c_int(flags)))
+
+
+@primitive
+def getsockopt(fd: int, level: int, option: int, p: int, size: int) -> int:
+    """getsockopt(2): the value to p, its size (an i32) at `size`."""
+    return _result(_c.getsockopt(ctypes.c_int(fd), ctypes.c_int(level), ctypes.c_int(option), ctypes.c_void_p(p),
+                                 ctypes.c_void_p(size)))
 
 
 @primitive

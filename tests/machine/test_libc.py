@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -90,6 +91,21 @@ def test_send_recv_shutdown(call):
         assert call(libc.recv, b.fileno(), q, 8, 0) == 0
         b.close()
         assert call(libc.send, a.fileno(), p, 4, libc.MSG_NOSIGNAL) == -errno.EPIPE
+
+
+def test_dup3_getsockopt(call):
+    a, b = socket.socketpair()
+    with a, b:
+        b.send(b"x")
+        value, p = at(b"", 4)
+        size, q = at((4).to_bytes(4, sys.byteorder))
+        assert call(libc.dup3, b.fileno(), a.fileno(), libc.O_CLOEXEC) == a.fileno()     # closed with text unread
+        assert not os.get_inheritable(a.fileno())
+        for expected in (errno.ECONNRESET, 0):
+            assert call(libc.getsockopt, b.fileno(), socket.SOL_SOCKET, socket.SO_ERROR, p, q) == 0
+            assert int.from_bytes(value.raw[:4], sys.byteorder) == expected
+            assert int.from_bytes(size.raw[:4], sys.byteorder) == 4
+    assert call(libc.dup3, -1, 0, 0) == -errno.EBADF
 
 
 def pollfds(*fds):

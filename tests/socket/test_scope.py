@@ -213,3 +213,13 @@ def test_sockets_that_only_block_cost_no_descriptor(connected):
     assert len(OURS) == before
     assert select.select([client], [client], [], 0)[1] == [client]
     assert len(OURS) == before + 1
+
+
+def test_a_stack_that_only_asyncio_uses_keeps_time(python):
+    """Nobody blocks in a call and drives the engine: the background thread must be there."""
+    assert python("""
+import netstack, netstack.socket as ns
+with netstack.Stack() as stack, netstack.using(stack):
+    with ns.socket():
+        print(stack._thread.is_alive())
+""").stdout == "True\n"
