@@ -35,9 +35,9 @@ def patch() -> None:
     if _saved is not None:
         return
     import socket as real
-    import ssl  # noqa: F401  - loaded now, so that its own SSLSocket is the system's for ever
 
     from . import socket as ours
+    from . import tls  # noqa: F401  - and `ssl`: now, so that its own SSLSocket is the system's for ever
 
     _saved = real
     sys.modules["socket"] = ours
@@ -83,9 +83,14 @@ def _put(owner: Any, name: str, value: Any) -> None:
 
 def _teach() -> None:
     """What finds a socket by its descriptor, or leaves the task that has chosen a stack."""
+    import ssl
     from asyncio.base_events import BaseEventLoop
 
+    from .tls import SSLSocket
+
     _put(os, "sendfile", partial(_sendfile, os.sendfile))
+    _put(ssl, "SSLSocket", SSLSocket)
+    _put(ssl.SSLContext, "sslsocket_class", SSLSocket)
     _put(BaseEventLoop, "getaddrinfo", _getaddrinfo)
     _put(BaseEventLoop, "getnameinfo", _getnameinfo)
 

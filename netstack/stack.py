@@ -47,9 +47,12 @@ from .warm import ensure_compiled
 from .world import Profile
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from .selector import Selector
     from .sockbase import Base
     from .sockobject import socket as Socket
+    from .tls import SSLSocket
 
 POLLNVAL = virtual.POLLNVAL
 SECOND = 1_000_000_000
@@ -271,6 +274,21 @@ class Stack(Links):
                           source_address: Any = None, *, all_errors: bool = False) -> Socket:
         """A TCP connection to (host, port); see `socket.create_connection`."""
         return dialing.create_connection(self.socket, self.getaddrinfo, address, timeout, source_address, all_errors)
+
+    def secure_connect(self, address: tuple[str, int], *, ca: Any = None, context: SSLContext | None = None,
+                       server_hostname: str | None = None, alpn: Iterable[str] = (),
+                       timeout: Any = dialing.DEFAULT_TIMEOUT, source_address: Any = None,
+                       session: Any = None) -> SSLSocket:
+        """A TLS connection to (host, port): the certificate is checked, and that it is the host's.
+
+        `ca`: whose certificates are good, a file, a directory or bytes (PEM or DER); None: the system's list.
+        `context`: an ssl.SSLContext instead, with all that it can say.  `server_hostname`: the name in the
+        certificate, if not the host.  `alpn`: protocols (RFC 7301).  Raises ssl.SSLCertVerificationError, OSError.
+        """
+        from . import tls
+
+        return tls.connect(self, address, ca=ca, context=context, server_hostname=server_hostname, alpn=alpn,
+                           timeout=timeout, source_address=source_address, session=session)
 
     def getaddrinfo(self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
                     flags: int = 0) -> list[Any]:
