@@ -9,7 +9,7 @@ DEV    := $(VENV)/.installed-dev
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo warm test test-compiled test-image test-interpreted test-checked bench bench-check lint docs clean
+.PHONY: help venv demo warm test test-compiled test-image test-interpreted test-checked bench bench-check compat lint docs clean
 
 help:                   ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -56,6 +56,11 @@ bench: $(DEV)           ## the table of speeds, and Linux over a veth pair besid
 
 bench-check: $(DEV)     ## half a minute: ratios to Linux, against those of tests/bench/stored.json
 	$(BIN)/python -m tests.bench --check tests/bench/stored.json
+
+compat: $(DEV)          ## which libraries work over it: tries them against servers and clients on Linux, some minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[compat]'
+	$(BIN)/netstack warm
+	$(BIN)/python -E -S netstack/lab/namespace.py $(BIN)/python -m tests.compat --write $(ARGS)
 
 lint: $(DEV)            ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -56,11 +56,12 @@ def command(link: Link, program: list[str]) -> None:
         sys.exit(130)
 
 
-BESIDE = {      # modules whose C code opens sockets of the system, and what to do instead
+BESIDE = {      # modules whose C code opens, reads or writes sockets of the system, and what to use instead
     "eventlet": "threads or asyncio",
     "gevent": "threads or asyncio",
     "grpc": "an HTTP library in Python",
     "MySQLdb": "PyMySQL",
+    "OpenSSL": "the standard library's ssl",
     "psycopg2": "pg8000",
     "psycopg_c": "pg8000",
     "pycares": "the standard library's getaddrinfo",
@@ -78,7 +79,7 @@ class _Watch(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError("uvloop's C code opens sockets of the system: netstack run leaves it out "
                                       "(asyncio's own event loop works)", name=name)
         if name in BESIDE:
-            _say(f"{name} opens sockets of the system in C, which netstack does not see; {BESIDE[name]} would work")
+            _say(f"{name} works in C on sockets of the system, which netstack does not see; {BESIDE[name]} would work")
 
 
 def _say(text: str) -> None:

@@ -380,6 +380,8 @@ def recv(t: Tcb, address: int, n: int, flags: int, owner: bool) -> int:
         return count
     if n == 0:
         return 0
+    if ended and t.fin_received:                            # an error behind the peer's FIN is for who sends
+        return 0
     if t.ep.error != 0:
         return -_take_error(t)
     if ended:

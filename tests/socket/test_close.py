@@ -200,3 +200,28 @@ with netstack.Stack() as stack, stack.create_server(("127.0.0.1", 0)) as server:
 print("done")
 """
     assert python(program).stdout == "done\n"
+
+
+def test_a_reset_behind_the_end_is_not_the_reader_s(stack):
+    """As on Linux (SOCK_DONE): who has been told of the end reads it again, and who sends hears of the reset."""
+    import socket as real
+
+    def what_happens(m):
+        with m.create_server(("127.0.0.1", 0)) as server:
+            client = m.create_connection(server.getsockname())
+            conn, _ = server.accept()
+        with client:
+            conn.sendall(b"left")
+            conn.close()
+            assert client.recv(100) == b"left"
+            assert client.recv(100) == b""
+            client.send(b"x")               # there is nobody: a reset
+            poller = select.poll()
+            poller.register(client, 0)
+            assert poller.poll(10_000)
+            found = [client.recv(100)]
+            with pytest.raises(BrokenPipeError):
+                client.send(b"y")
+            return [*found, client.recv(100)]
+
+    assert what_happens(ns) == what_happens(real) == [b"", b""]
