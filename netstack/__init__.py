@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from .choice import current, use, using
     from .clock import VirtualClock
     from .interface import Interface
+    from .kinds import ErrorKind, kind_of
     from .patching import patch, unpatch
+    from .pool import ConnectionPool
     from .shards import Shards
     from .stack import Stack
     from .world import Profile
 
-__all__ = ["Interface", "Profile", "Shards", "Stack", "VirtualClock", "current", "patch", "unpatch", "use", "using"]
+__all__ = ["ConnectionPool", "ErrorKind", "Interface", "Profile", "Shards", "Stack", "VirtualClock", "current",
+           "kind_of", "patch", "unpatch", "use", "using"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"Interface": "interface", "Profile": "world", "Shards": "shards", "Stack": "stack", "VirtualClock": "clock",
+_HOMES = {"ConnectionPool": "pool", "ErrorKind": "kinds", "kind_of": "kinds",
+          "Interface": "interface", "Profile": "world", "Shards": "shards", "Stack": "stack", "VirtualClock": "clock",
           "current": "choice", "patch": "patching", "unpatch": "patching", "use": "choice", "using": "choice"}
 
 

@@ -18,6 +18,7 @@ from .description import Description
 from .endpoint import POLLIN, Kind
 
 if TYPE_CHECKING:
+    from .aliases import Options
     from .stack import Stack
 
 AF_INET = int(real.AF_INET)
@@ -226,6 +227,13 @@ class Base:
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
         """Read an option: an int, or with buflen so many bytes of the C type."""
         return sockopt.get_option(self, level, optname, buflen)
+
+    @property
+    def options(self) -> Options:
+        """The options by readable names (`netstack.aliases`): `sock.options.nodelay = True`."""
+        from .aliases import Options
+
+        return Options(self)
 
     def info(self) -> dict[str, int]:
         """TCP_INFO by Linux's names without "tcpi_" (tcp/info.py says what each means): info()["rtt"] is in us.

@@ -47,8 +47,10 @@ from .warm import ensure_compiled
 from .world import Profile
 
 if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
     from ssl import SSLContext
 
+    from . import serving
     from .selector import Selector
     from .sockbase import Base
     from .sockobject import socket as Socket
@@ -289,6 +291,37 @@ class Stack(Links):
 
         return tls.connect(self, address, ca=ca, context=context, server_hostname=server_hostname, alpn=alpn,
                            timeout=timeout, source_address=source_address, session=session)
+
+    async def start_server(self, handler: serving.Handler | None, host: str | None, port: int, *,
+                           max_connections: int | None = None, when_full: str = "wait",
+                           idle_timeout: float | None = None, keepalive: serving.KeepAlive = None,
+                           ssl: SSLContext | None = None, **more: Any) -> serving.Server:
+        """A server on asyncio, without `patch`: `handler(reader, writer)` for each connection (asyncio.start_server).
+
+        `protocol=`: a factory of asyncio protocols instead of a handler.  `host` None: all addresses, both families.
+        `max_connections`: open at the same time; those past it stay unaccepted ("wait") or are reset ("reset",
+        `when_full`).  `idle_timeout`: seconds without a byte either way after which a connection is ended.
+        `keepalive`: True, or (seconds of silence, between probes, probes).  Also `ssl_handshake_timeout`, `backlog`,
+        `reuse_port`, `limit`, `start_serving`.
+        """
+        from . import serving
+
+        return await serving.start_server(self, handler, host, port, max_connections=max_connections,
+                                          when_full=when_full, idle_timeout=idle_timeout, keepalive=keepalive,
+                                          ssl=ssl, **more)
+
+    async def open_connection(self, host: str, port: int, *, timeout: float | None = None,
+                              keepalive: serving.KeepAlive = None, ssl: SSLContext | bool | None = None,
+                              server_hostname: str | None = None, limit: int = 1 << 16
+                              ) -> tuple[StreamReader, StreamWriter]:
+        """A connection on asyncio, without `patch`: (reader, writer), as asyncio.open_connection gives them.
+
+        `timeout`: seconds for all of it, TLS included (TimeoutError).
+        """
+        from . import serving
+
+        return await serving.open_connection(self, host, port, timeout=timeout, keepalive=keepalive, ssl=ssl,
+                                             server_hostname=server_hostname, limit=limit)
 
     def getaddrinfo(self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0,
                     flags: int = 0) -> list[Any]:

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -173,7 +174,7 @@ class Bench:
                 said.seek(0)        # type: ignore[attr-defined]
                 text = said.read().strip().splitlines()     # type: ignore[attr-defined]
                 told = [line for line in text if "netstack" in line] or text or [str(why)]
-                raise RuntimeError(told[-1])
+                raise RuntimeError(re.sub(r"^(\[[^]]*\] ?)+", "", told[-1]))      # a log's time, process and level
             time.sleep(0.02)
 
     def try_out(self, row: Row, scale: int = 1) -> Result:
