@@ -12,6 +12,7 @@ import os
 import socket as real
 import ssl
 import warnings
+from abc import ABCMeta
 from errno import EINVAL, ENOTCONN
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -40,7 +41,7 @@ def _of_the_system() -> Any:
 _create_system = _of_the_system()
 
 
-class _Either(type):
+class _Either(ABCMeta):
     """isinstance(sock, ssl.SSLSocket) holds for the system's TLS sockets, too."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
