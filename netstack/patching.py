@@ -15,7 +15,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from .description import OURS
+from .description import ours as description_of
 
 SYSTEM = frozenset({"_socket", "multiprocessing", "socket"})
 """Packages of the standard library that keep the system's sockets: they pass descriptors to other processes."""
@@ -97,11 +97,12 @@ def _teach() -> None:
 
 def _sendfile(real: Any, out_fd: int, in_fd: int, offset: int | None, count: int, *more: Any, **keywords: Any) -> int:
     """os.sendfile; to a socket of ours as to one that does not block (the event loop's `sock_sendfile` calls it)."""
-    if OURS.get(out_fd) is None:
+    description = description_of(out_fd)
+    if description is None:
         return int(real(out_fd, in_fd, offset, count, *more, **keywords))
     from .sockobject import socket
 
-    with socket(fileno=out_fd) as sock:
+    with socket._of(description) as sock:
         sock.settimeout(0.0)
         room = sock.send_view(max(1, min(count, PIECE)))
         with room as view:

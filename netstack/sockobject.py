@@ -297,9 +297,15 @@ class socket(Transfer, metaclass=ABCMeta):
         """Another object for the same socket."""
         if self._handle == 0:
             raise self._error(-EBADF)
-        made: S = object.__new__(type(self))
-        made._share(self._description)
+        made = self._of(self._description)
         made.settimeout(self._timeout)
+        return made
+
+    @classmethod
+    def _of(cls: type[S], description: Description) -> S:
+        """An object for an open socket, without a descriptor of its own."""
+        made: S = object.__new__(cls)
+        made._share(description)
         return made
 
     def get_inheritable(self) -> bool:
