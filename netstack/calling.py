@@ -420,6 +420,7 @@ def _send(w: World, s: Sock, c: Call) -> int:
     to.port = c.x.peer_port & 0xFFFF
     to.scope = c.x.peer_scope if 0 < c.x.peer_scope <= w.net.interface_count else 0
     to.segment = -1
+    to.control = 0
     handler = w.handlers[c.index]
     n = invoke6(w.units.datagram, addressof(w), s.ep.index, addressof(w.answer) + w.answer.data, c.tail, addressof(to),
                 w.tcp.now)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from . import entry
 from .attention import Attention
+from .endpoint import POLLERR, QUEUED
 from .ip.net import Net
 
 NEVER = 1 << 62
@@ -138,6 +139,8 @@ class VirtualClock:
 
         def readiness() -> int:
             ready = entry.poll(world, handle)
+            if ready & QUEUED:
+                ready &= ~POLLERR
             return -EBADF if ready & POLLNVAL else int(ready) & events
 
         return self._drive(readiness, deadline)

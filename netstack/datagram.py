@@ -15,6 +15,7 @@ from .endpoint import (
     POLLIN,
     POLLOUT,
     POLLRDHUP,
+    QUEUED,
     WAITS,
     Endpoint,
     Kind,
@@ -23,7 +24,7 @@ from .endpoint import (
 )
 from .errors import EADDRINUSE, EAGAIN, ENOTCONN, Drop
 from .ip.address import is_v4
-from .ip.net import Incoming
+from .ip.net import IcmpError, Incoming
 from .machine import (
     addressof,
     arena,
@@ -53,6 +54,9 @@ PREFIX = 64                 # bytes before each datagram; also the alignment, so
 AF_INET = 2
 GENERATIONS = 0xFF_FFFF
 MSG_PEEK, MSG_TRUNC = 0x2, 0x20
+ERRORS = 16384              # bytes of an error queue
+LARGEST_FAILURE = 1024      # bytes of a datagram that are kept in it
+LOCAL, BY_ICMP, BY_ICMP6 = 1, 2, 3      # SO_EE_ORIGIN_*
 
 
 @record
@@ -62,12 +66,55 @@ class Prefix:
     hi: i64
     lo: i64
     port: i64
-    scope: i64          # interface index for a link-local source, else 0
-    length: i64
-    ttl: i64
-    interface: i64
-    tos: i32
-    segment: i32        # it stands for several of so many bytes each, the last may be shorter (UDP_GRO); 0: it is one
+    scope: u8           # interface index for a link-local source, else 0
+    interface: u8       # index of the one that it came through
+    reserved: u16
+    drops: u32          # datagrams that had found the queue full before it (SO_RXQ_OVFL)
+    length: i32
+    segment: u16        # it stands for several of so many bytes each, the last may be shorter (UDP_GRO); 0: it is one
+    ttl: u8
+    tos: u8             # IPv6: traffic class
+    dst_hi: i64         # where it was sent to
+    dst_lo: i64
+    time: i64           # when it came, ns
+
+
+@record
+class Failure:
+    """What stands before what is left of a datagram that failed, in the error queue (ip(7), IP_RECVERR)."""
+
+    hi: i64             # where it was sent to
+    lo: i64
+    port: i64
+    from_hi: i64        # who reports it; all zero: ourselves
+    from_lo: i64
+    errno: i32
+    info: i32           # the MTU, for EMSGSIZE
+    length: i32         # bytes of the datagram that are left
+    origin: u8          # SO_EE_ORIGIN_*
+    type: u8            # of the ICMP message
+    code: u8
+    interface: u8       # index of the one that the message came through, if it did
+    time: i64           # when it came, ns
+
+
+@record
+class Destination:
+    """Where a datagram goes, and how."""
+
+    hi: i64
+    lo: i64
+    port: i64
+    scope: i64
+    segment: i32        # UDP_SEGMENT of this one; -1: the socket's
+    control: i32        # 1: what follows holds for it; 0: the socket's
+    src_hi: i64         # from this address; all zero: the socket's
+    src_lo: i64
+    interface: i64      # through this one; 0: the socket's
+    ttl: i32            # -1: the socket's
+    tos: i32            # -1: the socket's
+    dont_fragment: i32  # -1: the socket's
+    reserved: i32
 
 
 @record
@@ -84,10 +131,13 @@ class Sock:
     gro: u8             # UDP_GRO: several that came as one packet stay one
     gro_reserved: u8
     segment: u16        # UDP_SEGMENT: what is sent is cut into datagrams of so many bytes; 0: it is not
-    segment_reserved: u32
+    corked: u8          # a datagram is being put together (MSG_MORE, UDP_CORK), by Python
+    corked_reserved: u8
+    more_reserved: u16
     ready_head: u32     # (selector) the endpoints to look at: see watch.py
     ready_tail: u32
     drops: i64          # datagrams that found the queue full
+    failed: Ring        # the error queue: Failures
 
 
 @record
@@ -319,7 +369,7 @@ def find(d: Datagrams, kind: int, port: int, rx: Incoming, src_port: int) -> int
 # ---- the queue ---------------------------------------------------------------------
 
 @compiled
-def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: int, segment: int) -> int:
+def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: int, segment: int, now: int) -> int:
     """Append a datagram to the socket's queue; `segment`: see Prefix.  Drop.NONE, or why not."""
     need = PREFIX + ((n + PREFIX - 1) & -PREFIX)
     if s.read_closed or s.ep.closed:
@@ -341,10 +391,14 @@ def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: in
     p.port = src_port
     p.scope = rx.interface if (rx.src_hi >> 54) & 0x3FF == 0x3FA else 0     # fe80::/10
     p.length = n
+    p.drops = s.drops
     p.ttl = rx.ttl
     p.interface = rx.interface
     p.tos = rx.tos
     p.segment = segment
+    p.dst_hi = rx.dst_hi
+    p.dst_lo = rx.dst_lo
+    p.time = now
     ring.place(s.rcv, tail + PREFIX, data, n)
     ring.set_tail(s.rcv, tail + need)
     notify(d, s)
@@ -371,6 +425,68 @@ def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
     if not flags & MSG_PEEK:
         ring.set_head(s.rcv, head + PREFIX + ((length + PREFIX - 1) & -PREFIX))
     return length if flags & MSG_TRUNC else count
+
+
+@compiled
+def fail(d: Datagrams, s: Sock, e: IcmpError, data: int, n: int, origin: int, info: int, port: int, interface: int,
+         now: int) -> None:
+    """Append an error to the socket's error queue, with the first of the n bytes at `data`."""
+    n = min(n, LARGEST_FAILURE)
+    need = PREFIX + ((n + PREFIX - 1) & -PREFIX)
+    if s.failed.data == 0:
+        a = memory(d)
+        where = arena.allot(a, ERRORS)
+        if where == 0:
+            return
+        s.failed.size = ERRORS
+        s.failed.data = addressof(a) + where - addressof(s.failed)
+    if need > ring.room(s.failed):
+        s.drops += 1
+        return
+    tail = s.failed.tail
+    f = at(Failure, ring.address(s.failed, tail))
+    f.hi = e.dst_hi
+    f.lo = e.dst_lo
+    f.port = port
+    f.from_hi = e.from_hi
+    f.from_lo = e.from_lo
+    f.errno = e.errno
+    f.info = info
+    f.length = n
+    f.origin = origin
+    f.type = e.type
+    f.code = e.code
+    f.interface = interface
+    f.time = now
+    ring.place(s.failed, tail + PREFIX, data, n)
+    ring.set_tail(s.failed, tail + need)
+    notify(d, s)
+
+
+@compiled
+def recv_failure(s: Sock, address: int, n: int, out: int) -> int:
+    """Take the first error (MSG_ERRQUEUE): bytes of its datagram copied, or -EAGAIN.  `out` (64 bytes) gets its
+    Failure.  What is behind it becomes SO_ERROR, and MSG_PEEK means nothing, as on Linux (sock_dequeue_err_skb)."""
+    if ring.used(s.failed) == 0:
+        return -EAGAIN
+    head = s.failed.head
+    where = ring.address(s.failed, head)
+    f = at(Failure, where)
+    length = f.length
+    count = min(n, length)
+    ring.fetch(s.failed, head + PREFIX, address, count)
+    if out != 0:
+        copy(out, where, PREFIX)
+    sent = f.origin != LOCAL
+    head += PREFIX + ((length + PREFIX - 1) & -PREFIX)
+    ring.set_head(s.failed, head)
+    following = 0
+    if ring.used(s.failed) != 0:
+        f = at(Failure, ring.address(s.failed, head))
+        following = f.errno if f.origin != LOCAL else 0
+    if following != 0 or sent:
+        s.ep.error = following
+    return count
 
 
 @compiled
@@ -408,6 +524,8 @@ def poll(s: Sock) -> int:
     bits = POLLOUT
     if s.ep.error != 0:
         bits |= POLLERR
+    elif ring.used(s.failed) != 0:
+        bits |= POLLERR | QUEUED
     if ring.used(s.rcv) > 0:
         bits |= POLLIN
     if s.read_closed:
@@ -437,6 +555,10 @@ def free(d: Datagrams, s: Sock) -> bool:
         a = memory(d)
         arena.release(a, addressof(s.rcv) + s.rcv.data - addressof(a), s.rcv.size)
         s.rcv.data = 0
+    if s.failed.data != 0:
+        a = memory(d)
+        arena.release(a, addressof(s.failed) + s.failed.data - addressof(a), s.failed.size)
+        s.failed.data = 0
     unlink(d, s)
     s.ep.generation = 0
     table.release(d.socks, s.ep.index)

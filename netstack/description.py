@@ -61,7 +61,7 @@ def _hung_up(fd: int) -> bool:
 class Description:
     """An open socket."""
 
-    __slots__ = ("__weakref__", "engine_end", "family", "handle", "inode", "linger", "lock", "protocol",
+    __slots__ = ("__weakref__", "corked", "engine_end", "family", "handle", "inode", "kept", "linger", "lock", "protocol",
                  "receive_timeout", "references", "send_timeout", "shared", "stack", "tells_rest", "type", "user_end")
 
     def __init__(self, stack: Stack, handle: int, family: int, type: int, protocol: int) -> None:
@@ -75,6 +75,8 @@ class Description:
         self.receive_timeout = 0    # SO_RCVTIMEO, ns; 0: none
         self.send_timeout = 0       # SO_SNDTIMEO
         self.tells_rest = False     # TCP_INQ
+        self.kept: dict[int, Any] = {}          # options that the engine need not know, by level << 16 | name
+        self.corked: list[bytes] | None = None  # a Destination, and pieces of a datagram for it (MSG_MORE)
         self.engine_end = -1        # descriptors of the pair behind fileno()
         self.user_end = -1
         self.inode = 0              # of the user's end

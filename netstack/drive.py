@@ -22,7 +22,7 @@ from enum import IntEnum
 
 from . import calling, datagram, engine, handles
 from .drivers import device
-from .endpoint import EVENT, POLLERR, POLLHUP, WAITERS, Endpoint, Kind, enter_call, in_use, leave_call
+from .endpoint import EVENT, POLLERR, POLLHUP, QUEUED, WAITERS, Endpoint, Kind, enter_call, in_use, leave_call
 from .errors import EBADF, EINTR, ESHUTDOWN
 from .machine import (
     MS,
@@ -189,7 +189,10 @@ def _result(w: World, h: int, ep: Endpoint, events: int) -> int:
         return -ESHUTDOWN
     if not handles.is_open(ep, h):
         return -EBADF
-    return handles.poll(w, h) & (events | POLLERR | POLLHUP)
+    ready = handles.poll(w, h)
+    if ready & QUEUED:
+        ready &= ~POLLERR
+    return ready & (events | POLLERR | POLLHUP)
 
 
 @compiled

@@ -49,6 +49,7 @@ POLLOUT = 0x004
 POLLERR = 0x008
 POLLHUP = 0x010
 POLLRDHUP = 0x2000
+QUEUED = 0x1_0000            # POLLERR is for the error queue only, for which no call but MSG_ERRQUEUE waits
 
 EVERYBODY = 1 << 30
 
@@ -86,7 +87,7 @@ class Endpoint:
     broadcast: u8
     ttl: u8                 # 0: the stack's default
     tos: u8
-    bound: u8               # the application chose port (1; 4: by its number), address (2)
+    bound: u8               # what the application chose, and other bits: BOUND_PORT ... RECVERR6
     pmtudisc: u8            # IP_MTU_DISCOVER
     error: i16              # SO_ERROR
     soft_error: i16         # reported instead of a timeout (RFC 1122 4.2.3.9)
@@ -115,6 +116,16 @@ class Endpoint:
     recv_limit: u32         # SO_RCVBUF as set, bytes; 0: the default
     send_limit: u32
 
+
+# Bits of `bound`
+BOUND_PORT = 1              # it chose the port,
+BOUND_ADDRESS = 2           # the address,
+BOUND_NUMBER = 4            # ... the port by its number
+FREEBIND = 8                # IP_FREEBIND: an address need not be ours
+NO_PORT = 16                # IP_BIND_ADDRESS_NO_PORT: the port is chosen by connect
+DONTROUTE = 32              # SO_DONTROUTE: only to who is on the link
+RECVERR = 64                # IP_RECVERR
+RECVERR6 = 128              # IPV6_RECVERR
 
 HANDLER = 0x7F              # bits of `handler`
 WAITS = 0x80

@@ -7,6 +7,7 @@ GIL; `drive.py` says who that is.  `now` is an argument: only `drive` reads a cl
 from __future__ import annotations
 
 from . import calling, datagram, endpoint, ping, udp, watch
+from .datagram import Destination
 from .drivers import device, impair, pcap
 from .drivers.base import Kind
 from .errors import EBADFD, Drop
@@ -35,7 +36,7 @@ from .tcp import algorithms, arrives, calls, gro, header, listen, output, synack
 from .tcp import foresee as foreseen
 from .tcp import icmp as tcp_icmp
 from .tcp.gro import Joining
-from .world import Destination, World
+from .world import World
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 TAP = int(Kind.TAP)
@@ -160,11 +161,11 @@ def deliver(w: World, verdict: int, now: int) -> None:
     if verdict == TCP:
         reason = deliver_tcp(w, now)
     elif verdict == UDP:
-        reason = udp.receive(w.datagrams, w.net)
+        reason = udp.receive(w.datagrams, w.net, now)
         if reason == Drop.UDP_NO_PORT:
             icmp.unreachable(w.net, now)                    # RFC 1122 4.1.3.1
     elif verdict == ICMP or verdict == ICMPV6:
-        reason = ping.receive(w.datagrams, w.net)
+        reason = ping.receive(w.datagrams, w.net, now)
     elif verdict == Verdict.ERROR:
         reason = deliver_error(w, now)
     if reason != 0:
@@ -216,9 +217,9 @@ def deliver_error(w: World, now: int) -> int:
     if e.protocol == TCP:
         return tcp_icmp.error_arrives(w.tcp, w.net, e, now)
     if e.protocol == UDP:
-        return udp.error_arrives(w.datagrams, e)
+        return udp.error_arrives(w.datagrams, w.net, e, now)
     if e.protocol == ICMP or e.protocol == ICMPV6:
-        return ping.error_arrives(w.datagrams, e)
+        return ping.error_arrives(w.datagrams, w.net, e, now)
     return Drop.ICMP_UNKNOWN
 
 
@@ -389,9 +390,8 @@ def datagram_unit(world: int, index: int, address: int, n: int, destination: int
     s = datagram.get(w.datagrams, index)
     to = at(Destination, destination)
     if s.ep.kind == endpoint.Kind.PING:
-        return ping.send(w.datagrams, w.net, s, address, n, to.hi, to.lo, to.scope, now)
-    segment = to.segment if to.segment >= 0 else s.segment
-    return udp.send(w.datagrams, w.net, s, address, n, to.hi, to.lo, to.port, to.scope, segment, now)
+        return ping.send(w.datagrams, w.net, s, address, n, to, now)
+    return udp.send(w.datagrams, w.net, s, address, n, to, now)
 
 
 @compiled

@@ -19,7 +19,7 @@ from . import names
 from .datagram import PREFIX
 
 WORDS = PREFIX // 8             # of the i64 in front of a datagram: hi, lo, port, scope, length, ...
-PORT, LENGTH, SEGMENT = 2, 4, 7
+PORT, LENGTH = 2, 4
 
 
 class Messages:
@@ -53,7 +53,7 @@ class Messages:
     def __getitem__(self, i: int) -> memoryview:
         at = self._at(i)
         start = 8 * at + PREFIX
-        return self._view[start:start + min(self._words[at + LENGTH], self.size)]
+        return self._view[start:start + min(self._words[at + LENGTH] & 0xFFFF_FFFF, self.size)]
 
     def __iter__(self) -> Iterator[memoryview]:
         return (self[i] for i in range(self._n))
@@ -62,6 +62,7 @@ class Messages:
         """(host, port) of the i-th one, or for IPv6 (host, port, 0, scope id): where it came from, or goes to."""
         at = self._at(i)
         hi, lo, port, scope = self._words[at:at + 4]
+        scope &= 0xFF
         four = hi == 0 and lo >> 32 == 0xFFFF
         return names.unparse(names.AF_INET if four else names.AF_INET6, hi, lo, port, scope)
 
@@ -71,14 +72,14 @@ class Messages:
 
     def is_cut(self, i: int) -> bool:
         """Whether the i-th datagram was longer than there was room (MSG_TRUNC)."""
-        return self._words[self._at(i) + LENGTH] > self.size
+        return (self._words[self._at(i) + LENGTH] & 0xFFFF_FFFF) > self.size
 
     def segment(self, i: int) -> int:
         """With UDP_GRO: how long each of the datagrams is that the i-th one stands for (the last may be shorter).
 
         0: it is one.
         """
-        return self._words[self._at(i) + SEGMENT] >> 32
+        return (self._words[self._at(i) + LENGTH] >> 32) & 0xFFFF
 
     def clear(self) -> None:
         """Forget them all."""
@@ -110,7 +111,7 @@ class Messages:
             where = names.parse(_NO_ZONES, names.AF_INET6 if six else names.AF_INET, address, "append")
         self._n += 1
         at = self._at(self._n - 1)
-        self._words[at:at + WORDS] = array("q", (*where, len(data), 0, 0, 0))
+        self._words[at:at + WORDS] = array("q", (*where[:3], min(where[3], 255), len(data), 0, 0, 0))
         self[self._n - 1][:] = data
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from . import handles
 from .datagram import ring_size
-from .endpoint import Endpoint
-from .errors import EINVAL, ENODEV, ENOPROTOOPT, EOPNOTSUPP
+from .endpoint import DONTROUTE, FREEBIND, NO_PORT, RECVERR, RECVERR6, Endpoint
+from .errors import EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from .ip import route
-from .machine import MS, SECOND, compiled
+from .machine import MS, SECOND, compiled, ring
 from .tcp import (
     congestion,
     defer,
@@ -45,7 +45,10 @@ TCP_LINGER2, TCP_DEFER_ACCEPT = IPPROTO_TCP | 8, IPPROTO_TCP | 9
 TCP_CONGESTION, SO_MAX_PACING_RATE = IPPROTO_TCP | 13, SOL_SOCKET | 47
 TCP_WINDOW_CLAMP, TCP_NOTSENT_LOWAT, TCP_RTO_MAX_MS = IPPROTO_TCP | 10, IPPROTO_TCP | 25, IPPROTO_TCP | 44
 TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = IPPROTO_TCP | 23, IPPROTO_TCP | 30, IPPROTO_TCP | 34
-UDP_SEGMENT, UDP_GRO = 17 << 16 | 103, 17 << 16 | 104
+UDP_CORK, UDP_SEGMENT, UDP_GRO = 17 << 16 | 1, 17 << 16 | 103, 17 << 16 | 104
+SO_DONTROUTE, IP_FREEBIND, IPV6_FREEBIND, IP_BIND_ADDRESS_NO_PORT = (SOL_SOCKET | 5, IPPROTO_IP | 15, IPPROTO_IPV6 | 78,
+                                                                     IPPROTO_IP | 24)
+IP_RECVERR, IPV6_RECVERR = IPPROTO_IP | 11, IPPROTO_IPV6 | 25
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
@@ -74,7 +77,7 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
     if option == SO_BROADCAST:
         return ep.broadcast
     if option == SO_RCVLOWAT:
-        return ep.low_water
+        return max(ep.low_water, 1)
     if option == SO_BUSY_POLL:
         return ep.busy_poll - 1 if ep.busy_poll != 0 else w.datagrams.busy_read
     if option == SO_BINDTODEVICE or option == SO_BINDTOIFINDEX:
@@ -89,7 +92,11 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
         return ep.pmtudisc
     if option == IPV6_V6ONLY and ep.family == AF_INET6:
         return ep.v6only
-    if (option == IP_MTU or option == IPV6_MTU) and ep.remote_port != 0:
+    if _bit(option) != 0:
+        return 1 if ep.bound & _bit(option) else 0
+    if (option == IP_MTU or option == IPV6_MTU) and ep.remote_port == 0:
+        return -ENOTCONN
+    if option == IP_MTU or option == IPV6_MTU:
         error = route.choose(w.net, ep.remote_hi, ep.remote_lo, ep.local_hi, ep.local_lo, ep.interface, now)
         return w.net.chosen.mtu if error == 0 else error
     if not handles.is_tcp(h):
@@ -108,6 +115,22 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
             return s.gro
         return -ENOPROTOOPT
     return _get_tcp(w, handles.connection(w, handles.index_of(h)), option)
+
+
+@compiled
+def _bit(option: int) -> int:
+    """The bit of `Endpoint.bound` that an option is, or 0."""
+    if option == SO_DONTROUTE:
+        return DONTROUTE
+    if option == IP_FREEBIND or option == IPV6_FREEBIND:
+        return FREEBIND
+    if option == IP_BIND_ADDRESS_NO_PORT:
+        return NO_PORT
+    if option == IP_RECVERR:
+        return RECVERR
+    if option == IPV6_RECVERR:
+        return RECVERR6
+    return 0
 
 
 @compiled
@@ -180,8 +203,9 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
     elif option == SO_BROADCAST:
         ep.broadcast = flag
     elif option == SO_RCVLOWAT:
-        ep.low_water = min(max(value, 1), 1 << 30) if value >= 0 else LARGEST_INT
+        ep.low_water = max(value, 1) if value >= 0 else LARGEST_INT
         if handles.is_tcp(h):
+            ep.low_water = min(ep.low_water, 1 << 30)
             _room_for_low_water(w, handles.connection(w, handles.index_of(h)))
     elif option == SO_BUSY_POLL:
         if value < 0:
@@ -196,15 +220,20 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
             return -EINVAL
         ep.ttl = max(value, 0)
     elif option == IP_TOS or option == IPV6_TCLASS:
-        if not -1 <= value <= 255:
+        if option == IPV6_TCLASS and not -1 <= value <= 255:
             return -EINVAL
-        ep.tos = max(value, 0)
+        ep.tos = value & 0xFF if option == IP_TOS else max(value, 0)
         if handles.is_tcp(h):
             ep.tos &= ~CODEPOINT                            # they are TCP's own (RFC 3168; ip(7))
     elif option == IP_MTU_DISCOVER or option == IPV6_MTU_DISCOVER:
         if not 0 <= value <= 5:
             return -EINVAL
         ep.pmtudisc = value
+    elif _bit(option) != 0:
+        ep.bound = (ep.bound | _bit(option)) if flag else (ep.bound & ~_bit(option))
+        if not handles.is_tcp(h) and (option == IP_RECVERR or option == IPV6_RECVERR) and not flag:
+            s = handles.socket(w, handles.index_of(h))
+            ring.set_head(s.failed, s.failed.tail)          # as Linux: the queue is emptied
     elif option == IPV6_V6ONLY and ep.family == AF_INET6:
         if ep.local_port != 0:
             return -EINVAL
@@ -237,6 +266,9 @@ def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> in
         return 0
     if option == UDP_GRO:
         s.gro = 1 if value != 0 else 0
+        return 0
+    if option == UDP_CORK:
+        s.corked = 1 if value != 0 else 0
         return 0
     return -ENOPROTOOPT
 

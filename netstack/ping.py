@@ -6,8 +6,8 @@ ours.  It gets the replies that carry its identifier.
 from __future__ import annotations
 
 from . import datagram, udp
-from .datagram import Datagrams, Sock
-from .endpoint import Kind
+from .datagram import Datagrams, Destination, Sock
+from .endpoint import RECVERR, RECVERR6, Kind
 from .errors import EDESTADDRREQ, EINVAL, EMSGSIZE, Drop
 from .ip import checksum
 from .ip import output as ip_output
@@ -20,7 +20,7 @@ HEADER_LEN = 8
 
 
 @compiled
-def receive(d: Datagrams, net: Net) -> int:
+def receive(d: Datagrams, net: Net, now: int) -> int:
     """Deliver the echo reply in `net.rx` (checked by ip.icmp) to the socket with its identifier."""
     rx = net.rx
     if rx.length < HEADER_LEN:
@@ -28,12 +28,14 @@ def receive(d: Datagrams, net: Net) -> int:
     index = datagram.find(d, Kind.PING, be16(rx.payload + 4), rx, -1)
     if index == 0:
         return Drop.ICMP_UNKNOWN
-    return datagram.enqueue(d, datagram.get(d, index), rx, rx.payload, rx.length, 0, 0)
+    return datagram.enqueue(d, datagram.get(d, index), rx, rx.payload, rx.length, 0, 0, now)
 
 
 @compiled
-def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int, scope: int, now: int) -> int:
+def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination, now: int) -> int:
     """Send the echo request at `address`.  n, or -errno."""
+    hi = to.hi
+    lo = to.lo
     if hi == 0 and lo == 0:
         return -EDESTADDRREQ
     if n < HEADER_LEN:
@@ -44,7 +46,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int
     if load8(address) != (ECHO_REQUEST if v4 else ECHO_REQUEST6) or load8(address + 1) != 0:
         return -EINVAL
     protocol = ICMP if v4 else ICMPV6
-    r = udp.set_packet(net, s, hi, lo, scope, protocol, now)
+    r = udp.set_packet(net, s, to, protocol, now)
     if r < 0:
         return r
     if s.ep.local_port == 0:
@@ -64,11 +66,13 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int
     out.a = address + HEADER_LEN
     out.a_len = n - HEADER_LEN
     r = ip_output.submit(net, out, now)
+    if r == -EMSGSIZE:
+        udp.too_long(d, net, s, hi, lo, now)
     return r if r < 0 else n
 
 
 @compiled
-def error_arrives(d: Datagrams, e: IcmpError) -> int:
+def error_arrives(d: Datagrams, net: Net, e: IcmpError, now: int) -> int:
     """An ICMP error about an echo request of ours: the socket's error."""
     if e.quoted_len < HEADER_LEN:
         return Drop.ICMP_MALFORMED
@@ -76,7 +80,9 @@ def error_arrives(d: Datagrams, e: IcmpError) -> int:
     if index == 0:
         return Drop.ICMP_UNKNOWN
     s = datagram.get(d, index)
-    if e.errno != 0:
+    if s.ep.bound & (RECVERR | RECVERR6):
+        udp.tell(d, net, s, e, 0, 0, now)
+    elif e.errno != 0:
         s.ep.error = e.errno
         datagram.notify(d, s)
     return Drop.NONE

@@ -25,6 +25,7 @@ AF_INET = int(real.AF_INET)
 AF_INET6 = int(real.AF_INET6)
 MSG_DONTWAIT = int(real.MSG_DONTWAIT)
 MSG_OOB = int(real.MSG_OOB)
+MSG_ERRQUEUE = 0x2000
 NEVER = virtual.NEVER
 SECOND = 1_000_000_000
 FOREVER = -1                            # values of `_patience`: ns, 0 for a socket that does not block, or this
@@ -165,7 +166,8 @@ class Base:
             raise self._error(code)
         patience = self._patience
         if deadline == 0:
-            if patience == 0 or (patience < 0 and flags & MSG_DONTWAIT) or (flags & MSG_OOB and events == POLLIN):
+            if patience == 0 or (patience < 0 and flags & MSG_DONTWAIT) or (
+                    flags & (MSG_OOB | MSG_ERRQUEUE) and events == POLLIN):
                 raise BlockingIOError(EAGAIN, "Resource temporarily unavailable")
             if patience < 0:
                 d = self._description
@@ -234,6 +236,10 @@ class Base:
         from .aliases import Options
 
         return Options(self)
+
+    def _corked_by_option(self, on: int) -> None:
+        """UDP_CORK was set."""
+        raise NotImplementedError
 
     def info(self) -> dict[str, int]:
         """TCP_INFO by Linux's names without "tcpi_" (tcp/info.py says what each means): info()["rtt"] is in us.

@@ -11,11 +11,11 @@ import socket as real
 import stat
 import struct
 import sys
-from errno import EAGAIN, EINPROGRESS, EINVAL, EOPNOTSUPP
+from errno import EAGAIN, EDESTADDRREQ, EINPROGRESS, EMSGSIZE
 from operator import index as to_int
 from typing import Any
 
-from . import entry, names
+from . import ancillary, entry, names
 from .buffers import BYTES, locate, locate_writable, new_bytes
 from .endpoint import POLLIN, POLLOUT, POLLRDHUP, Kind
 from .inplace import RecvView, SendView
@@ -26,10 +26,14 @@ MSG_PEEK = int(real.MSG_PEEK)
 MSG_WAITALL = int(real.MSG_WAITALL)
 MSG_TRUNC = int(real.MSG_TRUNC)
 MSG_CTRUNC = int(real.MSG_CTRUNC)
+MSG_ERRQUEUE = 0x2000
+MSG_MORE = int(real.MSG_MORE)
+MSG_OOB = int(real.MSG_OOB)
+MSG_CMSG_CLOEXEC = 0x4000_0000
 IPPROTO_TCP = int(real.IPPROTO_TCP)
-IPPROTO_UDP = int(real.IPPROTO_UDP)
 TCP_CM_INQ = 36
-UDP_SEGMENT, UDP_GRO = 103, 104
+UDP_CORKED = int(real.IPPROTO_UDP) << 16 | 1
+LARGEST_DATAGRAM = 65507
 MSG_FASTOPEN = entry.MSG_FASTOPEN
 SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
@@ -37,9 +41,8 @@ DATAGRAM = 65536            # more than any datagram
 PIECE = 1 << 18             # bytes that `sendfile` reads at a time
 VIEW = 1 << 30              # bytes: more than any ring has
 
-_eight = struct.Struct("8q").unpack
+_sender = struct.Struct("3qB39x").unpack           # of a datagram.Prefix
 _int = struct.Struct("i")
-_short = struct.Struct("H")
 
 # Global names are quicker than attributes of a module.
 _send = entry.send
@@ -71,7 +74,7 @@ class Transfer(Base):
         sent = _send(self._world, self._handle, address, n, flags)
         if sent < 0:
             if sent == -EINPROGRESS:
-                return self._open_with(data, flags)
+                return self._open_with(data, flags) if self._kind is _TCP else self._cork(data, flags)
             deadline = 0
             while sent < 0:
                 deadline = self._await(sent, POLLOUT, deadline, flags)
@@ -115,7 +118,7 @@ class Transfer(Base):
             flags = c_int(flags)
         sent = _send(self._world, self._handle, address, n, flags)
         if sent == -EINPROGRESS:
-            sent = self._open_with(data, flags)
+            sent = self._open_with(data, flags) if self._kind is _TCP else self._cork(data, flags)
         if sent == n:
             return
         patience = self._patience
@@ -155,37 +158,97 @@ class Transfer(Base):
         return self._send_datagram(data, flags, known or names.parse(self._stack, self._af, address, "sendto"))
 
     def _send_datagram(self, data: Any, flags: int, to: tuple[int, int, int, int]) -> int:
-        """`flags` are entry.sendto's."""
         hi, lo, port, scope = to
         _keep, where, n = locate(data)
         sent = _sendto(self._world, self._handle, where, n, flags, hi, lo, port, scope)
+        if sent == -EINPROGRESS:
+            return self._cork(data, flags, ancillary.plain(to))
         deadline = 0
         while sent < 0:
-            deadline = self._await(sent, POLLOUT, deadline, flags & 0xFFFF_FFFF)
+            deadline = self._await(sent, POLLOUT, deadline, flags)
             sent = _sendto(self._world, self._handle, where, n, flags, hi, lo, port, scope)
         return int(sent)
+
+    def _send_with(self, data: Any, flags: int, to: bytes) -> int:
+        """Send a datagram where a datagram.Destination says, and as it says."""
+        _keep, where, n = locate(data)
+        there = bytearray(to)
+        _also, destination, _ = locate(there)
+        sent = entry.send_with(self._world, self._handle, where, n, flags, destination)
+        deadline = 0
+        while sent < 0:
+            deadline = self._await(sent, POLLOUT, deadline, flags)
+            sent = entry.send_with(self._world, self._handle, where, n, flags, destination)
+        return int(sent)
+
+    def _cork(self, data: Any, flags: int, to: bytes | None = None) -> int:
+        """MSG_MORE, UDP_CORK: one more piece of a datagram, which goes where the first was to go (udp(7))."""
+        data = bytes(data)
+        d = self._description
+        with d.lock:
+            pieces = d.corked
+            if pieces is None:
+                if to is None:
+                    out = bytes(32)
+                    if entry.peer(self._world, self._handle, id(out) + BYTES) < 0:
+                        raise OSError(EDESTADDRREQ, os.strerror(EDESTADDRREQ))
+                    to = ancillary.plain((0, 0, 0, 0))
+                pieces = d.corked = [to]
+            pieces.append(data)
+            if sum(map(len, pieces[1:])) > LARGEST_DATAGRAM:
+                d.corked = None
+                self._mark_corked()
+                raise OSError(EMSGSIZE, os.strerror(EMSGSIZE))
+            if flags & MSG_MORE or d.kept.get(UDP_CORKED):
+                self._mark_corked()
+                return len(data)
+        self._uncork(flags)
+        return len(data)
+
+    def _uncork(self, flags: int = 0) -> None:
+        """Send what has been put together."""
+        d = self._description
+        with d.lock:
+            pieces, d.corked = d.corked, None
+            self._mark_corked()
+        if pieces is not None:
+            self._send_with(b"".join(pieces[1:]), flags & ~MSG_MORE, pieces[0])
+
+    def _corked_by_option(self, on: int) -> None:
+        if on:
+            self._mark_corked()
+        else:
+            self._uncork()
+
+    def _mark_corked(self) -> None:
+        """Tell the engine whether the next piece comes here, too."""
+        d = self._description
+        on = d.corked is not None or bool(d.kept.get(UDP_CORKED))
+        entry.set_option(self._world, self._handle, UDP_CORKED, on)
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
         """Send buffers as one message.
 
-        The only ancillary data is UDP_SEGMENT (udp(7)), the size of the datagrams that it is cut into: 16 bits.
+        Ancillary data is what Linux takes (`ancillary`): of UDP UDP_SEGMENT, of datagrams IP_PKTINFO, IP_TTL, IP_TOS,
+        IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG.  OSError EINVAL for what is malformed.
         """
-        data = b"".join(buffers)
+        try:
+            data = b"".join(buffers)
+        except TypeError:
+            data = b"".join(bytes(memoryview(b)) for b in buffers)
+        said = ancillary.listed(ancdata)
         flags = c_int(flags)
         where = (0, 0, 0, 0) if address is None else names.parse(self._stack, self._af, address, "sendmsg")
-        segment = -1
-        for item in ancdata:
-            level, kind, content = item
-            content = bytes(memoryview(content))
-            if c_int(level) != IPPROTO_UDP or self._kind is not Kind.UDP:
-                raise OSError(EOPNOTSUPP, "no such ancillary data is supported")
-            if c_int(kind) != UDP_SEGMENT or len(content) != _short.size:
-                raise OSError(EINVAL, "Invalid argument")
-            segment = _short.unpack(content)[0]
-        if segment < 0:
+        if self._kind is _TCP:
+            ancillary.check_socket(said)
             return self.send(data, flags) if address is None else self.sendto(data, flags, address)
-        flags = flags & 0xFFFF_FFFF | segment + 1 << 32
-        return self.send(data, flags) if address is None else self._send_datagram(data, flags, where)
+        to = ancillary.destination(self, said, where)
+        if to is None:
+            return self.send(data, flags) if address is None else self._send_datagram(data, flags, where)
+        if self._kind is Kind.UDP and (flags & MSG_MORE or self._description.corked is not None
+                                       or self._description.kept.get(UDP_CORKED)):
+            return self._cork(data, flags, to)
+        return self._send_with(data, flags, to)
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send a file opened in binary mode from `offset` on, to its end or `count` bytes: how many were sent.
@@ -361,7 +424,7 @@ class Transfer(Base):
         while got < 0:
             deadline = self._await(got, POLLIN, deadline, flags)
             got = _recvfrom(self._world, self._handle, id(data) + BYTES, room, flags, id(out) + BYTES)
-        hi, lo, port, scope = _eight(out)[:4]
+        hi, lo, port, scope = _sender(out)
         return data if got >= room else data[:got], names.unparse(self._af, hi, lo, port, scope)
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
@@ -371,19 +434,19 @@ class Transfer(Base):
             room = _shorten(nbytes, room, "recvfrom_into")
         if self._kind is _TCP:
             return self.recv_into(buffer, room, flags), None
-        got, sender, _, _ = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
-        return got, sender
-
-    def _receive_datagram(self, address: int, room: int, flags: int) -> tuple[int, Any, bool, int]:
-        """(bytes, sender, whether it was longer than that, size of each of those that it stands for or 0)."""
         out = bytes(64)
+        got = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL, out)
+        hi, lo, port, scope = _sender(out)
+        return got, names.unparse(self._af, hi, lo, port, scope)
+
+    def _receive_datagram(self, address: int, room: int, flags: int, out: bytes) -> int:
+        """How many bytes; into `out` goes what stands in front of it, a datagram.Prefix or a datagram.Failure."""
         deadline = 0
         got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
         while got < 0:
             deadline = self._await(got, POLLIN, deadline, flags)
             got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
-        hi, lo, port, scope, length, _, _, tos = _eight(out)
-        return got, names.unparse(self._af, hi, lo, port, scope), length > room, tos >> 32
+        return int(got)
 
     def recvmmsg(self, messages: Messages, flags: int = 0, /) -> int:
         """Receive as many datagrams as there are, at least one, into a batch: how many (recvmmsg(2)).
@@ -413,9 +476,9 @@ class Transfer(Base):
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
         """(data, ancillary data, flags, sender).
 
-        Ancillary data is TCP_CM_INQ, for a socket with TCP_INQ: an int, how many bytes are left to read, or 1 when the
-        peer's FIN is next; and UDP_GRO, for a socket with that option: an int, how long each of the datagrams is that
-        the data stands for (the last may be shorter).
+        Ancillary data is what options of the socket ask for (`ancillary`, docs/sockets.md): TCP_CM_INQ is an int, how
+        many bytes are left to read, or 1 when the peer's FIN is next; UDP_GRO is an int, how long each of the datagrams
+        is that the data stands for (the last may be shorter); the others are Linux's.
         """
         bufsize = to_int(bufsize)
         if bufsize < 0:
@@ -423,8 +486,8 @@ class Transfer(Base):
         if to_int(ancbufsize) < 0:
             raise ValueError("invalid ancillary data buffer length")
         buffer = bytearray(min(bufsize, DATAGRAM) if self._kind is not _TCP else bufsize)
-        got, ancillary, answer, sender = self.recvmsg_into([buffer], ancbufsize, flags)
-        return bytes(buffer[:got]), ancillary, answer, sender
+        got, told, answer, sender = self.recvmsg_into([buffer], ancbufsize, flags)
+        return bytes(buffer[:got]), told, answer, sender
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> tuple[int, list[Any], int, Any]:
         """As `recvmsg`, scattered over buffers."""
@@ -434,31 +497,41 @@ class Transfer(Base):
         if any(view.readonly for view in views):
             raise TypeError("recvmsg_into() argument 1 must be an iterable of read-write buffers")
         one = bytearray(sum(v.nbytes for v in views)) if len(views) != 1 else views[0]
-        answer = 0
+        flags = c_int(flags)
+        answer = flags & MSG_CMSG_CLOEXEC
         sender = None
-        ancillary: list[Any] = []
+        told: list[Any] = []
         if self._kind is _TCP:
             got = self.recv_into(one, 0, flags)
+            answer |= flags & MSG_OOB
             if self._description.tells_rest and ancbufsize < real.CMSG_LEN(_int.size):
-                answer = MSG_CTRUNC
+                answer |= MSG_CTRUNC
             elif self._description.tells_rest:
-                ancillary.append((IPPROTO_TCP, TCP_CM_INQ, _int.pack(self._rest())))
+                told.append((IPPROTO_TCP, TCP_CM_INQ, _int.pack(self._rest())))
         else:
-            _keep, address, room = locate_writable(one, "recvmsg_into")
-            got, sender, cut, segment = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL)
-            answer = MSG_TRUNC if cut else 0
-            if segment != 0:
-                told = _int.pack(segment)[:max(ancbufsize - real.CMSG_LEN(0), 0)]
-                answer |= MSG_CTRUNC if len(told) < _int.size else 0
-                if ancbufsize >= real.CMSG_LEN(0):
-                    ancillary.append((IPPROTO_UDP, UDP_GRO, told))
+            got, told, cut, sender = self._receive_message(one, flags & ~MSG_WAITALL)
+            answer |= cut
+            if told:
+                told, cut = ancillary.fit(told, to_int(ancbufsize))
+                answer |= cut
         if len(views) != 1:
             start = 0
             for view in views:
                 piece = memoryview(one)[start:min(start + view.nbytes, got)]
                 view[:len(piece)] = piece
                 start += view.nbytes
-        return got, ancillary, answer, sender
+        return got, told, answer, sender
+
+    def _receive_message(self, buffer: Any, flags: int) -> tuple[int, list[ancillary.Message], int, Any]:
+        """(bytes, what to tell of the datagram, flags, sender); with MSG_ERRQUEUE of one that failed."""
+        _keep, address, room = locate_writable(buffer, "recvmsg_into")
+        out = bytes(ancillary.PREFIX)
+        got = self._receive_datagram(address, room, flags, out)
+        if flags & MSG_ERRQUEUE:
+            length, told, sender = ancillary.of_failure(self, out)
+            return got, told, MSG_ERRQUEUE | (MSG_TRUNC if length > room else 0), sender
+        cut = MSG_TRUNC if ancillary.length_of(out) > room else 0
+        return got, ancillary.of_datagram(self, out), cut, ancillary.sender_of(self, out)
 
     def _rest(self) -> int:
         """Bytes left to be read; behind them a FIN counts as one, for reading goes on (Linux: tcp_inq_hint)."""

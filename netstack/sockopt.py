@@ -11,11 +11,26 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from errno import EINVAL, ENODEV, ENOENT, ENOPROTOOPT
+from errno import EINVAL, ENODEV, ENOENT, ENOPROTOOPT, EOPNOTSUPP
 from operator import index as to_int
 from typing import TYPE_CHECKING, Any
 
 from . import entry
+from .ancillary import (
+    IP_PKTINFO,
+    IP_RECVERR,
+    IP_RECVORIGDSTADDR,
+    IP_RECVTOS,
+    IP_RECVTTL,
+    IPV6_RECVERR,
+    IPV6_RECVHOPLIMIT,
+    IPV6_RECVORIGDSTADDR,
+    IPV6_RECVPKTINFO,
+    IPV6_RECVTCLASS,
+    SO_RXQ_OVFL,
+    SO_TIMESTAMP,
+    SO_TIMESTAMPNS,
+)
 from .endpoint import Kind
 from .tcp import algorithms, info
 from .tcpinfo import TCP_INFO
@@ -45,6 +60,12 @@ TCP_FASTOPEN_NO_COOKIE = 34
 TCP_INQ = 36
 TCP_RTO_MAX_MS = 44
 IPV6_MTU_DISCOVER = 23
+IPV6_MTU = 24
+IP_FREEBIND = 15
+IP_BIND_ADDRESS_NO_PORT = 24
+IPV6_FREEBIND = 78
+SO_INCOMING_CPU = 49
+UDP_CORK = 1
 UDP_SEGMENT = 103
 UDP_GRO = 104
 
@@ -58,6 +79,12 @@ class Form(Enum):
     LINGER = "struct linger: on or off, seconds"
     TIMEVAL = "struct timeval; kept here, for calls that block"
     SWITCH = "0 or 1; kept here, for calls that receive"
+    BIT = "0 or 1, which has no effect here; kept here"
+    ASK = "0 or 1; kept here: what recvmsg is to tell"
+    STAMP = "0 or 1, only one of them; kept here: recvmsg is to tell the time"
+    KEPT = "an int that has no effect here; kept here"
+    CORK = "0 or 1; kept here: 0 sends what has gathered"
+    FIXED = "an int that is always the same"
     DEVICE = "the name of an interface"
     ALGORITHM = "the name of a congestion control"
     STRUCT = "a struct that describes the connection"
@@ -77,10 +104,13 @@ class Option:
     kinds: frozenset[Kind] = frozenset((Kind.TCP, Kind.UDP, Kind.PING))
     six: bool = False           # for AF_INET6 sockets only
     narrow: bool = False        # one byte is enough (ip(7))
+    default: int = 0            # KEPT, FIXED
+    kept_for: frozenset[Kind] = frozenset()     # for these it has no effect, and is kept here
 
 
 _TCP = frozenset((Kind.TCP,))
 _UDP = frozenset((Kind.UDP,))
+_DATAGRAMS = frozenset((Kind.UDP, Kind.PING))
 _DATAGRAM = int(real.IPPROTO_UDP)
 _SOCKET, _STREAM, _IP, _IP6 = int(real.SOL_SOCKET), int(real.IPPROTO_TCP), int(real.IPPROTO_IP), int(real.IPPROTO_IPV6)
 
@@ -90,7 +120,7 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_SOCKET, real.SO_KEEPALIVE): Option(Form.FLAG, "probe an idle connection (RFC 9293 3.8.4)"),
     (_SOCKET, real.SO_BROADCAST): Option(Form.FLAG, "may send to broadcast addresses"),
     (_SOCKET, real.SO_OOBINLINE): Option(Form.FLAG, "urgent data stays in the stream; without it, it is for MSG_OOB",
-                                         kinds=_TCP),
+                                         kept_for=_DATAGRAMS),
     (_SOCKET, real.SO_LINGER): Option(Form.LINGER, "how long close waits for data to be acknowledged; 0 s resets"),
     (_SOCKET, real.SO_RCVBUF): Option(Form.SIZE, "receive buffer"),
     (_SOCKET, real.SO_SNDBUF): Option(Form.SIZE, "send buffer"),
@@ -106,6 +136,16 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_SOCKET, real.SO_BINDTODEVICE): Option(Form.DEVICE, "only through this interface"),
     (_SOCKET, SO_BINDTOIFINDEX): Option(Form.INT, "the same, by its index"),
     (_SOCKET, SO_MAX_PACING_RATE): Option(Form.INT, "bytes per second that a connection sends at most", kinds=_TCP),
+    (_SOCKET, real.SO_DEBUG): Option(Form.BIT, "kept and given back"),
+    (_SOCKET, real.SO_DONTROUTE): Option(Form.FLAG, "only to hosts on the link: no gateway"),
+    (_SOCKET, real.SO_PRIORITY): Option(Form.KEPT, "kept and given back"),
+    (_SOCKET, real.SO_SNDLOWAT): Option(Form.FIXED, "1", writable=False, default=1),
+    (_SOCKET, SO_TIMESTAMP): Option(Form.STAMP, "recvmsg tells when a datagram came, a struct timeval",
+                                    kinds=_DATAGRAMS),
+    (_SOCKET, SO_TIMESTAMPNS): Option(Form.STAMP, "the same, a struct timespec", kinds=_DATAGRAMS),
+    (_SOCKET, real.SO_MARK): Option(Form.KEPT, "kept and given back"),
+    (_SOCKET, SO_RXQ_OVFL): Option(Form.ASK, "recvmsg tells how many datagrams found the queue full, if any did"),
+    (_SOCKET, SO_INCOMING_CPU): Option(Form.KEPT, "kept and given back", default=-1),
     (_STREAM, real.TCP_NODELAY): Option(Form.FLAG, "small segments go at once: no Nagle (RFC 9293 3.7.4)", kinds=_TCP),
     (_STREAM, real.TCP_CORK): Option(Form.FLAG, "send full segments only, for 200 ms at most", kinds=_TCP),
     (_STREAM, real.TCP_MAXSEG): Option(Form.INT, "largest segment, bytes", kinds=_TCP),
@@ -140,6 +180,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                 kinds=_TCP),
     (_STREAM, TCP_CC_INFO): Option(Form.STRUCT, "struct tcp_bbr_info; nothing for other algorithms", writable=False,
                                    kinds=_TCP),
+    (_DATAGRAM, UDP_CORK): Option(Form.CORK, "1: what is sent gathers, as with MSG_MORE; 0: and goes as one datagram",
+                                  kinds=_UDP),
     (_DATAGRAM, UDP_SEGMENT): Option(Form.INT, "what one call sends is cut into datagrams of so many bytes; 0: it is "
                                      "not", kinds=_UDP),
     (_DATAGRAM, UDP_GRO): Option(Form.FLAG, "datagrams that came as one packet are read as one; recvmsg tells their "
@@ -148,12 +190,33 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP, real.IP_TOS): Option(Form.INT, "type of service", narrow=True),
     (_IP, IP_MTU): Option(Form.INT, "MTU of the path, once connected", writable=False, narrow=True),
     (_IP, IP_MTU_DISCOVER): Option(Form.INT, "IP_PMTUDISC_*: whether packets carry DF", narrow=True),
+    (_IP, IP_PKTINFO): Option(Form.ASK, "recvmsg tells interface and destination, a struct in_pktinfo", narrow=True),
+    (_IP, IP_RECVERR): Option(Form.FLAG, "errors go into a queue, for MSG_ERRQUEUE; of a stream: are told at once",
+                              narrow=True),
+    (_IP, IP_RECVTTL): Option(Form.ASK, "recvmsg tells the time to live (IP_TTL), an int", narrow=True),
+    (_IP, IP_RECVTOS): Option(Form.ASK, "recvmsg tells the type of service (IP_TOS), a byte", narrow=True),
+    (_IP, IP_RECVORIGDSTADDR): Option(Form.ASK, "recvmsg tells where it was sent to, a struct sockaddr_in",
+                                      narrow=True),
+    (_IP, IP_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", narrow=True),
+    (_IP, IP_BIND_ADDRESS_NO_PORT): Option(Form.FLAG, "bind to port 0 leaves the choice of a port to connect",
+                                           narrow=True),
     (_IP6, real.IPV6_V6ONLY): Option(Form.FLAG, "no IPv4 through v4-mapped addresses (RFC 3493 5.3)", six=True),
     (_IP6, real.IPV6_UNICAST_HOPS): Option(Form.INT, "hop limit; -1: the stack's default", six=True),
     (_IP6, real.IPV6_TCLASS): Option(Form.INT, "traffic class", six=True),
     (_IP6, IPV6_MTU_DISCOVER): Option(Form.INT, "IPV6_PMTUDISC_*", six=True),
+    (_IP6, IPV6_MTU): Option(Form.INT, "MTU of the path, once connected", writable=False, six=True),
+    (_IP6, IPV6_RECVERR): Option(Form.FLAG, "errors go into a queue, for MSG_ERRQUEUE", six=True),
+    (_IP6, IPV6_RECVPKTINFO): Option(Form.ASK, "recvmsg tells interface and destination (IPV6_PKTINFO), a struct "
+                                     "in6_pktinfo", six=True),
+    (_IP6, IPV6_RECVHOPLIMIT): Option(Form.ASK, "recvmsg tells the hop limit (IPV6_HOPLIMIT), an int", six=True),
+    (_IP6, IPV6_RECVTCLASS): Option(Form.ASK, "recvmsg tells the traffic class (IPV6_TCLASS), an int", six=True),
+    (_IP6, IPV6_RECVORIGDSTADDR): Option(Form.ASK, "recvmsg tells where it was sent to, a struct sockaddr_in6",
+                                         six=True),
+    (_IP6, real.IPV6_DONTFRAG): Option(Form.BIT, "kept and given back: no IPv6 packet is fragmented here", six=True),
+    (_IP6, IPV6_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", six=True),
 }
 
+_KEPT_HERE = frozenset((Form.BIT, Form.ASK, Form.STAMP, Form.KEPT, Form.CORK, Form.FIXED))
 _int = struct.Struct("i")
 _linger = struct.Struct("ii")
 _timeval = struct.Struct("qq")
@@ -162,6 +225,8 @@ _NAME = 16                      # bytes of an interface's or algorithm's name, a
 
 def _find(sock: Base, level: int, name: int, writing: bool) -> Option:
     option = OPTIONS.get((level, name))
+    if not writing and sock._af == real.AF_INET and level not in (_SOCKET, _IP, sock._protocol):
+        raise OSError(EOPNOTSUPP, "Operation not supported")
     if option is None or (writing and not option.writable) or sock._kind not in option.kinds or (
             option.six and sock._af != real.AF_INET6):
         raise OSError(ENOPROTOOPT, "Protocol not available")
@@ -184,7 +249,11 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
             raise TypeError(f"a bytes-like object is required, not '{type(value).__name__}'") from None
     elif not -1 << 31 <= value < 1 << 32:
         raise TypeError("a bytes-like object is required, not 'int'")       # what CPython says of too large a number
+    if level == _SOCKET and name != real.SO_BINDTODEVICE and isinstance(value, bytes) and len(value) < _int.size:
+        raise _invalid()
     option = _find(sock, level, name, True)
+    if level == _IP and name in (real.IP_TTL, IP_FREEBIND) and value == b"":
+        raise _invalid()
     if option.form is Form.LINGER:
         on, seconds = _unpack(_linger, value)
         if seconds < 0:
@@ -199,6 +268,8 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         if number not in (0, 1):
             raise _invalid()
         sock._description.tells_rest = number == 1
+    elif option.form in _KEPT_HERE or sock._kind in option.kept_for:
+        _keep(sock, option, level, name, _number(value, option.narrow))
     elif option.form is Form.DEVICE:
         _engine_set(sock, _SOCKET, SO_BINDTOIFINDEX, _interface(sock, value))
     elif option.form is Form.ALGORITHM:
@@ -226,6 +297,19 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         _engine_set(sock, level, name, number)
 
 
+def _keep(sock: Base, option: Option, level: int, name: int, number: int) -> None:
+    """What the engine need not know."""
+    kept = sock._description.kept
+    if option.form is Form.STAMP:
+        kept[_SOCKET << 16 | SO_TIMESTAMP] = name if number else 0      # whichever it is, the other one is off
+        return
+    if option.form is not Form.KEPT:
+        number = 1 if number else 0
+    kept[level << 16 | name] = number
+    if option.form is Form.CORK:
+        sock._corked_by_option(number)
+
+
 def _unpack(form: struct.Struct, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, bytes) or len(value) < form.size:
         raise _invalid()
@@ -236,8 +320,8 @@ def _number(value: int | bytes, narrow: bool) -> int:
     if isinstance(value, bytes):
         if len(value) >= _int.size:
             return int(_int.unpack_from(value)[0])
-        if narrow and value:
-            return value[0]
+        if narrow:
+            return value[0] if value else 0
         raise _invalid()
     return int(value)
 
@@ -311,6 +395,10 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         value = sock._protocol
     elif form is Form.SWITCH:
         value = int(sock._description.tells_rest)
+    elif form is Form.STAMP:
+        value = int(sock._description.kept.get(_SOCKET << 16 | SO_TIMESTAMP, 0) == name)
+    elif form in _KEPT_HERE or sock._kind in option.kept_for:
+        value = sock._description.kept.get(level << 16 | name, option.default)
     else:
         value = (_engine_get(sock, level, name) + (1 << 31) & 0xFFFF_FFFF) - (1 << 31)      # an int of C
     return value if buflen == 0 else _int.pack(value)[:buflen]

@@ -6,14 +6,14 @@ required).
 from __future__ import annotations
 
 from . import datagram
-from .datagram import Datagrams, Sock
+from .datagram import Datagrams, Destination, Sock
 from .drivers.offload import Gso
-from .endpoint import Kind
+from .endpoint import DONTROUTE, RECVERR, RECVERR6, Kind
 from .errors import EACCES, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENETUNREACH, EPIPE, Drop
 from .ip import checksum, ipv4, ipv6, route
 from .ip import output as ip_output
 from .ip.address import is_v4
-from .ip.net import SCRATCH_TRANSPORT, IcmpError, Net
+from .ip.net import SCRATCH_TRANSPORT, IcmpError, Net, Packet
 from .machine import addressof, be16, compiled, load32, put16, sum16
 
 PROTOCOL = 17
@@ -24,7 +24,7 @@ MAX_SEGMENTS = 128              # of one call (Linux: UDP_MAX_SEGMENTS)
 
 
 @compiled
-def receive(d: Datagrams, net: Net) -> int:
+def receive(d: Datagrams, net: Net, now: int) -> int:
     """Deliver the datagram in `net.rx`.  Drop.NONE or a reason; UDP_NO_PORT asks for an ICMP error."""
     rx = net.rx
     p = rx.payload
@@ -58,13 +58,13 @@ def receive(d: Datagrams, net: Net) -> int:
     several = 0 < rx.gso_size < n                               # of one size, as one packet
     if several and s.gro != 0:
         d.counters.in_datagrams += 1
-        return datagram.enqueue(d, s, rx, p + HEADER_LEN, n, src_port, rx.gso_size)
+        return datagram.enqueue(d, s, rx, p + HEADER_LEN, n, src_port, rx.gso_size, now)
     size = rx.gso_size if several else max(n, 1)
     at = 0
     reason = 0
     while at == 0 or at < n:
         d.counters.in_datagrams += 1
-        reason |= datagram.enqueue(d, s, rx, p + HEADER_LEN + at, min(size, n - at), src_port, 0)
+        reason |= datagram.enqueue(d, s, rx, p + HEADER_LEN + at, min(size, n - at), src_port, 0, now)
         at += size
     return reason
 
@@ -95,16 +95,30 @@ def check_destination(net: Net, s: Sock, hi: int, lo: int) -> int:
 
 
 @compiled
-def set_packet(net: Net, s: Sock, hi: int, lo: int, scope: int, protocol: int, now: int) -> int:
+def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> int:
     """Fill `net.out` for a datagram of this socket: route and source address are chosen.  0, or -errno."""
     e = s.ep
+    hi = to.hi
+    lo = to.lo
     r = check_destination(net, s, hi, lo)
     if r < 0:
         return r
-    interface = e.interface if e.interface != 0 else scope
-    r = route.choose(net, hi, lo, e.local_hi, e.local_lo, interface, now)
+    interface = e.interface if e.interface != 0 else to.scope
+    src_hi = e.local_hi
+    src_lo = e.local_lo
+    if to.control != 0:
+        if to.interface != 0:
+            interface = to.interface
+        if to.src_hi != 0 or to.src_lo != 0:
+            src_hi = to.src_hi
+            src_lo = to.src_lo
+            if not route.is_local(net, src_hi, src_lo):
+                return -ENETUNREACH if is_v4(src_hi, src_lo) else -EINVAL
+    r = route.choose(net, hi, lo, src_hi, src_lo, interface, now)
     if r < 0:
         return r
+    if e.bound & DONTROUTE and (net.chosen.hop_lo != lo or net.chosen.hop_hi != hi):
+        return -ENETUNREACH
     out = net.out
     out.src_hi = net.chosen.src_hi
     out.src_lo = net.chosen.src_lo
@@ -118,20 +132,36 @@ def set_packet(net: Net, s: Sock, hi: int, lo: int, scope: int, protocol: int, n
     out.broadcast = e.broadcast
     out.b_len = 0
     out.confirm = 0
+    if to.control != 0:
+        _as_told(out, to)
     return 0
 
 
 @compiled
-def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int, port: int, scope: int, segment: int,
-         now: int) -> int:
-    """Send one datagram from the application's memory, or several of `segment` bytes each.  n, or -errno."""
+def _as_told(out: Packet, to: Destination) -> None:
+    """What ancillary data says of one datagram goes before what options say of all."""
+    if to.ttl >= 0:
+        out.ttl = to.ttl
+    if to.tos >= 0:
+        out.tos = to.tos
+    if to.dont_fragment >= 0:
+        out.dont_fragment = to.dont_fragment
+
+
+@compiled
+def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination, now: int) -> int:
+    """Send one datagram from the application's memory, or several (UDP_SEGMENT).  n, or -errno."""
+    hi = to.hi
+    lo = to.lo
+    port = to.port
+    segment = to.segment if to.segment >= 0 else s.segment
     if s.write_closed:
         return -EPIPE
     if port == 0:
         return -EINVAL if hi != 0 or lo != 0 else -EDESTADDRREQ
     if n > MAX_DATAGRAM:
         return -EMSGSIZE
-    r = set_packet(net, s, hi, lo, scope, PROTOCOL, now)
+    r = set_packet(net, s, to, PROTOCOL, now)
     if r < 0:
         return r
     if s.ep.local_port == 0:
@@ -161,21 +191,72 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, hi: int, lo: int
         out.gso_size = segment
     d.counters.out_datagrams += 1
     r = ip_output.submit(net, out, now)
+    if r == -EMSGSIZE:
+        too_long(d, net, s, hi, lo, now)
     return r if r < 0 else n
 
 
 @compiled
-def error_arrives(d: Datagrams, e: IcmpError) -> int:
-    """Tell a connected socket of an ICMP error about its datagram (RFC 1122 4.1.3.3, Linux: only hard ones)."""
+def too_long(d: Datagrams, net: Net, s: Sock, hi: int, lo: int, now: int) -> None:
+    """A datagram with DF does not fit the path: the error queue tells the MTU (IP_RECVERR, ip_local_error)."""
+    if not s.ep.bound & _recverr(hi, lo):
+        return
+    e = net.error
+    e.dst_hi = hi
+    e.dst_lo = lo
+    e.from_hi = 0
+    e.from_lo = 0
+    e.errno = EMSGSIZE
+    e.type = 0
+    e.code = 0
+    datagram.fail(d, s, e, 0, 0, datagram.LOCAL, net.chosen.mtu, s.ep.remote_port, 0, now)
+
+
+@compiled
+def _recverr(hi: int, lo: int) -> int:
+    """Which of IP_RECVERR and IPV6_RECVERR is about a peer."""
+    return RECVERR if is_v4(hi, lo) else RECVERR6
+
+
+@compiled
+def error_arrives(d: Datagrams, net: Net, e: IcmpError, now: int) -> int:
+    """Tell the socket of an ICMP error about its datagram: one with IP_RECVERR of any, by its error queue; another
+    one if it is connected and the error is hard (RFC 1122 4.1.3.3, Linux)."""
     if e.quoted_len < HEADER_LEN:
         return Drop.ICMP_MALFORMED
+    port = be16(e.quoted + 2)
+    index = _sender(d, e, port)
+    if index == 0:
+        return Drop.UDP_NO_PORT
+    s = datagram.get(d, index)
+    if s.ep.bound & _recverr(e.dst_hi, e.dst_lo):
+        tell(d, net, s, e, HEADER_LEN, port, now)
+    elif s.ep.remote_port != 0 and e.hard and e.errno != 0:
+        s.ep.error = e.errno
+        datagram.notify(d, s)
+    return Drop.NONE
+
+
+@compiled
+def _sender(d: Datagrams, e: IcmpError, port: int) -> int:
+    """The index of the socket that has sent the datagram in error to `port`, or 0."""
+    found = 0
     index = load32(datagram.word(d, Kind.UDP, be16(e.quoted)))
     while index != 0:
         s = datagram.get(d, index)
-        if s.ep.remote_port == be16(e.quoted + 2) and s.ep.remote_lo == e.dst_lo and s.ep.remote_hi == e.dst_hi:
-            if e.hard and e.errno != 0:
-                s.ep.error = e.errno
-                datagram.notify(d, s)
-            return Drop.NONE
+        if s.ep.remote_port == port and s.ep.remote_lo == e.dst_lo and s.ep.remote_hi == e.dst_hi:
+            return index
+        any_address = s.ep.local_hi == 0 and s.ep.local_lo == 0
+        if s.ep.remote_port == 0 and (any_address or (s.ep.local_lo == e.src_lo and s.ep.local_hi == e.src_hi)):
+            found = index
         index = s.ep.port_next
-    return Drop.UDP_NO_PORT
+    return found
+
+
+@compiled
+def tell(d: Datagrams, net: Net, s: Sock, e: IcmpError, skip: int, port: int, now: int) -> None:
+    """Put an ICMP error into a socket's error queue, with what is quoted behind `skip` bytes of header."""
+    origin = datagram.BY_ICMP if is_v4(e.dst_hi, e.dst_lo) else datagram.BY_ICMP6
+    datagram.fail(d, s, e, e.quoted + skip, e.quoted_len - skip, origin, e.mtu, port, net.rx.interface, now)
+    s.ep.error = e.errno
+    datagram.notify(d, s)

@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import Annotated
 
-from .datagram import SOCK_SIZE, Datagrams
+from .datagram import SOCK_SIZE, Datagrams, Destination
 from .endpoint import OWN_SIZE
 from .exchange import Call, Handler
 from .ip import setup
@@ -34,17 +34,6 @@ RUN_SIZE = sizeof(Run)
 LARGEST = 0x7FFF_FFFF   # of a setting: no limit
 BUSY = 50               # us that waits spin, if it pays: what Linux's documentation recommends
 FDS = 18                # the bell, and one for each interface
-
-
-@record
-class Destination:
-    """Where a datagram goes."""
-
-    hi: i64
-    lo: i64
-    port: i64
-    scope: i64
-    segment: i64        # UDP_SEGMENT of this one; -1: the socket's
 
 
 @record

@@ -22,6 +22,7 @@ from .data import (
     send,
     send_all,
     send_many,
+    send_with,
     sendto,
 )
 from .handling import set_handler
@@ -91,6 +92,7 @@ __all__ = [
     "send",
     "send_all",
     "send_many",
+    "send_with",
     "sendto",
     "set_fastopen_key",
     "set_handler",

@@ -4,7 +4,7 @@ from __future__ import annotations
 from .. import datagram, drive, handles
 from ..endpoint import POLLOUT, Endpoint
 from ..errors import EAGAIN, EINPROGRESS, EINVAL, ENOTTY, EOPNOTSUPP
-from ..machine import addressof, compiled
+from ..machine import addressof, at, compiled
 from ..machine import lock as mutex
 from ..tcp import calls, fastopen, receive, tcb
 from ..tcp.tcb import State, Tcb
@@ -30,10 +30,18 @@ def send(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int) -> in
 @held_call
 def sendto(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, hi: int, lo: int, port: int,
            scope: int) -> int:
-    """sendto(2): n, or -errno.  Of `flags` see `datagrams.send`."""
+    """sendto(2): n, or -errno; see `datagrams.send`."""
     if handles.is_tcp(h):                               # as Linux: a connected stream ignores the address
         return streams.send(w, ep, handles.connection(w, ep.index), address, n, flags)
     return datagrams.send(w, ep, address, n, flags, hi, lo, port, scope)
+
+
+@held_call
+def send_with(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, destination: int) -> int:
+    """sendmsg(2) of a datagram: at `destination` a datagram.Destination says where to and how; n, or -errno."""
+    if handles.is_tcp(h):
+        return -EOPNOTSUPP
+    return datagrams.send_with(w, ep, address, n, flags, at(datagram.Destination, destination))
 
 
 @held_call
@@ -113,8 +121,8 @@ def recv(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int) -> in
 def recvfrom(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, out: int) -> int:
     """recvfrom(2) that does not block: bytes copied, -EAGAIN, or -errno.
 
-    At `out` (if not 0) eight i64: hi, lo, port, scope, real length, TTL, interface, TOS and (its upper half) the
-    size of each of those that the datagram stands for; of a stream the first four.
+    At `out` (if not 0) a datagram.Prefix, with MSG_ERRQUEUE a datagram.Failure; of a stream four i64: hi, lo, port,
+    scope.
     """
     if handles.is_tcp(h):
         if out != 0:

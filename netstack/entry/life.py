@@ -2,7 +2,20 @@
 from __future__ import annotations
 
 from .. import datagram, drive, engine, handles, udp, watch
-from ..endpoint import HUNG_UP, PEER_CLOSED, Endpoint, Kind, handle, pass_on
+from ..endpoint import (
+    BOUND_ADDRESS,
+    BOUND_NUMBER,
+    BOUND_PORT,
+    DONTROUTE,
+    FREEBIND,
+    HUNG_UP,
+    NO_PORT,
+    PEER_CLOSED,
+    Endpoint,
+    Kind,
+    handle,
+    pass_on,
+)
 from ..errors import (
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
@@ -79,13 +92,16 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
     if hi != 0 or lo != 0:
         if (ep.family == AF_INET) != addresses.is_v4(hi, lo) and (ep.family == AF_INET or ep.v6only):
             return -EINVAL
-        if not route.is_local(w.net, hi, lo):
+        if not ep.bound & FREEBIND and not _may_bind(w, h, hi, lo):
             return -EADDRNOTAVAIL
         if addresses.is_link_local(hi, lo) and ep.interface == 0:
             ep.interface = _interface_with(w, hi, lo)
     ep.local_hi = hi
     ep.local_lo = lo
-    ep.bound = (5 if port != 0 else 0) | (2 if hi != 0 or lo != 0 else 0)
+    asked = ep.bound
+    ep.bound |= (BOUND_PORT | BOUND_NUMBER if port != 0 else 0) | (BOUND_ADDRESS if hi != 0 or lo != 0 else 0)
+    if port == 0 and ep.bound & NO_PORT:
+        return 0
     if handles.is_tcp(h):
         result = demux.bind(w.tcp, handles.connection(w, ep.index), port)
     else:
@@ -93,10 +109,17 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
     if result < 0:
         ep.local_hi = 0
         ep.local_lo = 0
-        ep.bound = 0
+        ep.bound = asked
     else:
-        ep.bound |= 1
+        ep.bound |= BOUND_PORT
     return result
+
+
+@compiled
+def _may_bind(w: World, h: int, hi: int, lo: int) -> bool:
+    """Whether an address is ours; datagrams may be bound to a group's or a broadcast address, too (ip(7))."""
+    kind = route.classify(w.net, hi, lo, 0)
+    return kind == route.Kind.LOCAL or (kind != route.Kind.OTHER and not handles.is_tcp(h))
 
 
 @compiled
@@ -191,6 +214,9 @@ def connect_tcp(w: World, t: Tcb, hi: int, lo: int, port: int, now: int) -> int:
         return -ENETUNREACH
     if (hi == 0 and lo == 0) or (hi == 0 and lo == ANY_V4):         # as Linux: the wildcard means ourselves
         lo = 0xFFFF_7F00_0001 if v4 or t.ep.family == AF_INET else 1
+    if t.ep.bound & DONTROUTE and route.choose(w.net, hi, lo, 0, 0, t.ep.interface, now) == 0 and (
+            w.net.chosen.hop_lo != lo or w.net.chosen.hop_hi != hi):
+        return -ENETUNREACH
     return calls.connect(w.tcp, w.net, t, hi, lo, port, now)
 
 
@@ -233,7 +259,7 @@ def _dissolve(w: World, s: datagram.Sock) -> None:
         e.local_lo = 0
     if not e.bound & 4:
         datagram.unlink(w.datagrams, s)
-        e.bound &= 2
+        e.bound &= ~(BOUND_PORT | BOUND_NUMBER)
 
 
 @call

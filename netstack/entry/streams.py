@@ -3,28 +3,28 @@ from __future__ import annotations
 
 from .. import drive, engine
 from ..endpoint import URGENT, Endpoint, enter_call, on_nothing_read
-from ..errors import EAGAIN, EBUSY, EINPROGRESS, EOPNOTSUPP
+from ..errors import EAGAIN, EBUSY, EINPROGRESS, EISCONN, EOPNOTSUPP
 from ..machine import addressof, compiled, offsetof, ring, store64
 from ..machine import lock as mutex
-from ..tcp import calls, inplace, memory, receive
+from ..tcp import calls, inplace, memory, receive, tcb
 from ..tcp.tcb import Tcb, has_rare, notify, own_rare
 from ..world import World
 
-MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_DONTWAIT = 0x1, 0x2, 0x20, 0x40
-MSG_EOR, MSG_WAITALL, MSG_NOSIGNAL, MSG_MORE = 0x80, 0x100, 0x4000, 0x8000
+MSG_OOB, MSG_PEEK, MSG_PROBE, MSG_TRUNC, MSG_DONTWAIT = 0x1, 0x2, 0x10, 0x20, 0x40
+MSG_EOR, MSG_WAITALL, MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_MORE = 0x80, 0x100, 0x2000, 0x4000, 0x8000
+MSG_FASTOPEN = 0x2000_0000
 SEND_FLAGS = MSG_OOB | MSG_DONTWAIT | MSG_EOR | MSG_NOSIGNAL | MSG_MORE
-RECV_FLAGS = MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL
 RCV_LOCK = offsetof(Tcb, "rcv_lock")
 SND_LOCK = offsetof(Tcb, "snd_lock")
 
 
 @compiled
 def send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> int:
-    """Bytes taken, or -errno; the caller is counted in `users`."""
-    if flags & ~SEND_FLAGS:
-        return -EOPNOTSUPP
+    """Bytes taken, or -errno; the caller is counted in `users`.  Flags that mean nothing are ignored, as on Linux."""
     if t.fast.deferred:
         return -EINPROGRESS                             # `open_with` is to be called
+    if flags & MSG_FASTOPEN:
+        return -EISCONN if tcb.is_synchronized(t) else -EOPNOTSUPP
     mutex.lock(addressof(t) + SND_LOCK)
     result = -EBUSY
     if t.space.snd_lent == 0 and ep.handler == 0:           # else this side is lent, or its handler's
@@ -123,8 +123,8 @@ def _own(w: World) -> bool:
 @compiled
 def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> int:
     """Bytes, 0 at the end, or -errno; the caller is counted in `users`."""
-    if flags & ~RECV_FLAGS:
-        return -EOPNOTSUPP
+    if flags & MSG_ERRQUEUE:
+        return -EAGAIN                                  # a stream has no such queue
     mutex.lock(addressof(t) + RCV_LOCK)
     if ep.handler != 0 or (t.space.rcv_lent and not flags & (MSG_PEEK | MSG_OOB)):
         mutex.unlock(addressof(t) + RCV_LOCK)

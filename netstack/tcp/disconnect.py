@@ -79,7 +79,7 @@ def _forget_peer(tcp: Tcp, t: Tcb) -> None:
         e.local_lo = 0
     if not e.bound & PORT:
         demux.unbind(tcp, t)
-        e.bound &= ADDRESS
+        e.bound &= ~(PORT | 1)
 
 
 @compiled

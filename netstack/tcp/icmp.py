@@ -6,6 +6,7 @@ established connection); RFC 1191 / 8201 (a smaller path).
 """
 from __future__ import annotations
 
+from ..endpoint import RECVERR, RECVERR6
 from ..errors import Drop
 from ..ip import pmtu
 from ..ip.address import is_v4
@@ -45,6 +46,10 @@ def error_arrives(tcp: Tcp, net: Net, e: IcmpError, now: int) -> int:
         tcp.counters.attempt_fails += 1
         listen.leave(tcp, t)
         fail(tcp, t, e.errno)
+        return Drop.NONE
+    if t.ep.bound & (RECVERR if is_v4(e.dst_hi, e.dst_lo) else RECVERR6):
+        t.ep.error = e.errno                                            # (ip(7), IP_RECVERR) told at once, and once
+        notify(tcp, t)
         return Drop.NONE
     t.ep.soft_error = e.errno                                           # (RFC 5927 5.2) told only if all fails
     notify(tcp, t)

@@ -6,7 +6,7 @@ bounded by the backlog as Linux bounds them (listen(2)).
 """
 from __future__ import annotations
 
-from ..endpoint import HANDLER, KEPT, KEPT_END
+from ..endpoint import BOUND_NUMBER, BOUND_PORT, HANDLER, KEPT, KEPT_END
 from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
@@ -357,7 +357,7 @@ def _restore_options(tcp: Tcp, seg: Segment) -> bool:
 def inherit(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
     """What a child has from its listener, as on Linux."""
     t.ep.family = listener.ep.family
-    t.ep.bound = listener.ep.bound & 2                  # the address
+    t.ep.bound = listener.ep.bound & ~(BOUND_PORT | BOUND_NUMBER)
     t.ep.v6only = listener.ep.v6only
     t.ep.interface = listener.ep.interface
     t.ep.reuse_addr = listener.ep.reuse_addr

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import socket as real
 import struct
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 import netstack
 import netstack.socket as ns
-from netstack import tcpinfo
+from netstack import sockopt, tcpinfo
 
 NUMBERS = (-1 << 31, -5, -1, 0, 1, 2, 3, 7, 59, 60, 61, 87, 88, 120, 127, 128, 255, 256, 536, 999, 1000, 1152, 1153,
            2000, 32767, 32768, 65535, 120_000, 120_001, 1 << 20, (1 << 31) - 1)
@@ -231,6 +232,58 @@ def test_notsent_lowat_decides_writability(both):
             return held < 40_000
     there, here = map(look, both)
     assert here == there
+
+
+# ---- socket(7), ip(7), ipv6(7): every other option of the table, on every kind of socket --------------
+
+VALUES = (-1 << 31, -5, -1, 0, 1, 2, 3, 6, 7, 8, 16, 59, 64, 100, 255, 256, 257, 1000, 65535, 1 << 20, (1 << 31) - 1,
+          b"", b"\1", b"\0", b"\1\0", b"\1\0\0\0", b"\0\0\0\0", b"\1\0\0\0\0\0\0\0")
+STRUCTURED = {(real.SOL_SOCKET, n) for n in (real.SO_LINGER, real.SO_RCVTIMEO, real.SO_SNDTIMEO, real.SO_BINDTODEVICE)}
+OTHERWISE = {                               # by what it is that differs
+    "who may, and the default": {(real.SOL_SOCKET, sockopt.SO_BUSY_POLL)},
+    "two interfaces less": {(real.SOL_SOCKET, sockopt.SO_BINDTOIFINDEX)},
+    "see test_as_linux": {(real.SOL_SOCKET, sockopt.SO_MAX_PACING_RATE)},
+    "0 cannot be set": {(real.IPPROTO_IPV6, real.IPV6_UNICAST_HOPS)},
+    "cannot be set": {(real.IPPROTO_IPV6, sockopt.IPV6_MTU)},
+}
+KINDS = [(real.AF_INET, real.SOCK_STREAM), (real.AF_INET, real.SOCK_DGRAM), (real.AF_INET6, real.SOCK_STREAM),
+         (real.AF_INET6, real.SOCK_DGRAM)]
+NUMBERED = [key for key in sockopt.OPTIONS if key[0] != real.IPPROTO_TCP and key not in STRUCTURED.union(
+    *OTHERWISE.values())]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("option", NUMBERED)
+def test_number(both, option, kind):
+    """Defaults, refusals and what is read back, of numbers in and out of range and of too few and too many bytes."""
+    level, name = map(int, option)
+    if sockopt.OPTIONS[option].form is sockopt.Form.STAMP and kind[1] == real.SOCK_STREAM:
+        pytest.skip("streams do not tell the time")
+
+    def look(make):
+        with make(*kind) as sock:
+            found = {n: ask(sock.getsockopt, level, name, n) for n in (0, 1, 8)}
+            for value in VALUES:
+                found["set", value] = ask(sock.setsockopt, level, name, value), ask(sock.getsockopt, level, name)
+            return found
+    there, here = map(look, both)
+    if level == real.IPPROTO_IPV6 and name == real.IPV6_DONTFRAG:
+        there = {key: value for key, value in there.items() if not isinstance(key, tuple) or isinstance(key[1], int)}
+    assert {key: (there[key], here[key]) for key in there if here[key] != there[key]} == {}
+
+
+def test_every_name_of_python_is_in_the_table_or_in_the_document():
+    """docs/sockets.md says which are refused, and why."""
+    text = (Path(__file__).parents[2] / "docs" / "sockets.md").read_text()
+    refused = text[text.index("these are refused"):text.index("## Ancillary data")]
+    levels = {"SO_": 1, "IP_": 0, "IPV6_": 41, "TCP_": 6}
+    for name in dir(real):
+        prefix = next((p for p in levels if name.startswith(p)), None)
+        if prefix is None or (prefix == "TCP_" and sys.version_info >= (3, 12)):
+            continue
+        if name.startswith(("SO_J1939", "SO_VM_", "IP_DEFAULT", "IP_MAX", "IPV6_RTHDR_TYPE")):
+            continue
+        assert (levels[prefix], getattr(real, name)) in sockopt.OPTIONS or name in refused, name
 
 
 # ---- UDP_SEGMENT and UDP_GRO (udp(7)) -------------------------------------------------
