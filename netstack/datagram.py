@@ -31,6 +31,7 @@ from .machine import (
     at,
     compiled,
     copy,
+    i16,
     i32,
     i64,
     load32,
@@ -54,6 +55,7 @@ PREFIX = 64                 # bytes before each datagram; also the alignment, so
 AF_INET = 2
 GENERATIONS = 0xFF_FFFF
 MSG_PEEK, MSG_TRUNC = 0x2, 0x20
+FOUR, SIX = 1, 2            # bits of Sock.loop and hears_all
 ERRORS = 16384              # bytes of an error queue
 LARGEST_FAILURE = 1024      # bytes of a datagram that are kept in it
 LOCAL, BY_ICMP, BY_ICMP6 = 1, 2, 3      # SO_EE_ORIGIN_*
@@ -132,8 +134,15 @@ class Sock:
     gro_reserved: u8
     segment: u16        # UDP_SEGMENT: what is sent is cut into datagrams of so many bytes; 0: it is not
     corked: u8          # a datagram is being put together (MSG_MORE, UDP_CORK), by Python
-    corked_reserved: u8
-    more_reserved: u16
+    no_source: u8       # it is bound to a group's or a broadcast address, from which nothing is sent
+    loop: u8            # IP_MULTICAST_LOOP: FOUR, IPV6_MULTICAST_LOOP: SIX
+    hears_all: u8       # IP_MULTICAST_ALL, IPV6_MULTICAST_ALL: the same bits
+    multicast_ttl: i16  # IP_MULTICAST_TTL
+    multicast_hops: i16     # IPV6_MULTICAST_HOPS
+    through: u8         # IP_MULTICAST_IF: index of the interface; 0: as routed
+    through6: u8        # IPV6_MULTICAST_IF
+    multicast_reserved: u16
+    multicast_from: i64     # the address that IP_MULTICAST_IF has said, low half; 0: none
     ready_head: u32     # (selector) the endpoints to look at: see watch.py
     ready_tail: u32
     drops: i64          # datagrams that found the queue full
@@ -211,6 +220,10 @@ def create(d: Datagrams, kind: int, family: int) -> int:
     s.ep.recv_limit = d.rmem
     s.ep.send_limit = d.wmem
     s.rcv.size = ring_size(d.rmem)
+    s.loop = FOUR | SIX
+    s.hears_all = FOUR if family == AF_INET else SIX            # as Linux
+    s.multicast_ttl = 1
+    s.multicast_hops = 1
     return index
 
 

@@ -6,7 +6,7 @@ numbers; one that is not here is -ENOPROTOOPT.
 from __future__ import annotations
 
 from . import handles
-from .datagram import ring_size
+from .datagram import FOUR, SIX, Sock, ring_size
 from .endpoint import DONTROUTE, FREEBIND, NO_PORT, RECVERR, RECVERR6, Endpoint
 from .errors import EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from .ip import route
@@ -49,6 +49,10 @@ UDP_CORK, UDP_SEGMENT, UDP_GRO = 17 << 16 | 1, 17 << 16 | 103, 17 << 16 | 104
 SO_DONTROUTE, IP_FREEBIND, IPV6_FREEBIND, IP_BIND_ADDRESS_NO_PORT = (SOL_SOCKET | 5, IPPROTO_IP | 15, IPPROTO_IPV6 | 78,
                                                                      IPPROTO_IP | 24)
 IP_RECVERR, IPV6_RECVERR = IPPROTO_IP | 11, IPPROTO_IPV6 | 25
+IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_ALL = (IPPROTO_IP | 32, IPPROTO_IP | 33,
+                                                                          IPPROTO_IP | 34, IPPROTO_IP | 49)
+IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_MULTICAST_ALL = (
+    IPPROTO_IPV6 | 17, IPPROTO_IPV6 | 18, IPPROTO_IPV6 | 19, IPPROTO_IPV6 | 29)
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
@@ -113,8 +117,29 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
             return s.segment
         if option == UDP_GRO:
             return s.gro
-        return -ENOPROTOOPT
+        return _get_multicast(s, option)
     return _get_tcp(w, handles.connection(w, handles.index_of(h)), option)
+
+
+@compiled
+def _get_multicast(s: Sock, option: int) -> int:
+    if option == IP_MULTICAST_TTL:
+        return s.multicast_ttl
+    if option == IPV6_MULTICAST_HOPS:
+        return s.multicast_hops
+    if option == IP_MULTICAST_LOOP:
+        return 1 if s.loop & FOUR else 0
+    if option == IPV6_MULTICAST_LOOP:
+        return 1 if s.loop & SIX else 0
+    if option == IP_MULTICAST_ALL:
+        return 1 if s.hears_all & FOUR else 0
+    if option == IPV6_MULTICAST_ALL:
+        return 1 if s.hears_all & SIX else 0
+    if option == IP_MULTICAST_IF:
+        return s.multicast_from & 0xFFFF_FFFF
+    if option == IPV6_MULTICAST_IF:
+        return s.through6
+    return -ENOPROTOOPT
 
 
 @compiled
@@ -269,6 +294,42 @@ def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> in
         return 0
     if option == UDP_CORK:
         s.corked = 1 if value != 0 else 0
+        return 0
+    return _put_multicast(w, s, option, value)
+
+
+@compiled
+def _put_multicast(w: World, s: Sock, option: int, value: int) -> int:
+    """What becomes of the socket's own datagrams to groups, and of those to groups that others have joined."""
+    flag = 1 if value != 0 else 0
+    if option == IP_MULTICAST_TTL or option == IPV6_MULTICAST_HOPS:
+        if not -1 <= value <= 255:
+            return -EINVAL
+        if option == IP_MULTICAST_TTL:
+            s.multicast_ttl = value if value >= 0 else 1
+        else:
+            s.multicast_hops = value if value >= 0 else 1
+        return 0
+    if option == IP_MULTICAST_LOOP or option == IPV6_MULTICAST_LOOP:
+        if option == IPV6_MULTICAST_LOOP and value != flag:
+            return -EINVAL
+        bit = FOUR if option == IP_MULTICAST_LOOP else SIX
+        s.loop = (s.loop & ~bit) | bit * flag
+        return 0
+    if option == IP_MULTICAST_ALL or option == IPV6_MULTICAST_ALL:
+        if option == IP_MULTICAST_ALL and value != flag:
+            return -EINVAL
+        bit = FOUR if option == IP_MULTICAST_ALL else SIX
+        s.hears_all = (s.hears_all & ~bit) | bit * flag
+        return 0
+    if option == IP_MULTICAST_IF:
+        s.through = value >> 32
+        s.multicast_from = (0xFFFF << 32 | (value & 0xFFFF_FFFF)) if value & 0xFFFF_FFFF else 0
+        return 0
+    if option == IPV6_MULTICAST_IF:
+        if value < 0 or value > w.net.interface_count:
+            return -ENODEV
+        s.through6 = value
         return 0
     return -ENOPROTOOPT
 

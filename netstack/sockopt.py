@@ -6,6 +6,7 @@ not in the table is ENOPROTOOPT: nothing is accepted and then ignored.
 from __future__ import annotations
 
 import ctypes
+import os
 import socket as real
 import struct
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from errno import EINVAL, ENODEV, ENOENT, ENOPROTOOPT, EOPNOTSUPP
 from operator import index as to_int
 from typing import TYPE_CHECKING, Any
 
-from . import entry
+from . import entry, groups
 from .ancillary import (
     IP_PKTINFO,
     IP_RECVERR,
@@ -83,6 +84,7 @@ class Form(Enum):
     ASK = "0 or 1; kept here: what recvmsg is to tell"
     STAMP = "0 or 1, only one of them; kept here: recvmsg is to tell the time"
     KEPT = "an int that has no effect here; kept here"
+    GROUP = "a struct of a multicast group (RFC 3678)"
     CORK = "0 or 1; kept here: 0 sends what has gathered"
     FIXED = "an int that is always the same"
     DEVICE = "the name of an interface"
@@ -101,11 +103,15 @@ class Option:
     form: Form
     meaning: str
     writable: bool = True
+    readable: bool = True
     kinds: frozenset[Kind] = frozenset((Kind.TCP, Kind.UDP, Kind.PING))
     six: bool = False           # for AF_INET6 sockets only
     narrow: bool = False        # one byte is enough (ip(7))
     default: int = 0            # KEPT, FIXED
     kept_for: frozenset[Kind] = frozenset()     # for these it has no effect, and is kept here
+    least: int = -1 << 31       # ... if it is in this range
+    most: int = (1 << 31) - 1
+    refused_for: int = 0        # errno of setting it for those, if it cannot be
 
 
 _TCP = frozenset((Kind.TCP,))
@@ -113,6 +119,12 @@ _UDP = frozenset((Kind.UDP,))
 _DATAGRAMS = frozenset((Kind.UDP, Kind.PING))
 _DATAGRAM = int(real.IPPROTO_UDP)
 _SOCKET, _STREAM, _IP, _IP6 = int(real.SOL_SOCKET), int(real.IPPROTO_TCP), int(real.IPPROTO_IP), int(real.IPPROTO_IPV6)
+
+
+
+def _set_only(meaning: str, six: bool = False) -> Option:
+    return Option(Form.GROUP, meaning, readable=False, six=six)
+
 
 OPTIONS: dict[tuple[int, int], Option] = {
     (_SOCKET, real.SO_REUSEADDR): Option(Form.FLAG, "a port whose connections are in TIME-WAIT may be bound"),
@@ -200,6 +212,38 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP, IP_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", narrow=True),
     (_IP, IP_BIND_ADDRESS_NO_PORT): Option(Form.FLAG, "bind to port 0 leaves the choice of a port to connect",
                                            narrow=True),
+    (_IP, groups.IP_MULTICAST_IF): Option(Form.GROUP, "where datagrams to groups go: struct in_addr, ip_mreq or "
+                                          "ip_mreqn"),
+    (_IP, groups.IP_MULTICAST_TTL): Option(Form.INT, "time to live of datagrams to groups; -1: 1", narrow=True,
+                                           kept_for=_TCP, default=1, refused_for=EINVAL),
+    (_IP, groups.IP_MULTICAST_LOOP): Option(Form.FLAG, "what is sent to a group that this host is in comes back",
+                                            narrow=True, kept_for=_TCP, default=1),
+    (_IP, groups.IP_MULTICAST_ALL): Option(Form.INT, "1: what is for groups that other sockets have joined comes, too",
+                                           narrow=True, kept_for=_TCP, least=0, most=1, default=1),
+    (_IP, groups.IP_ADD_MEMBERSHIP): _set_only( "join a group: struct ip_mreq or ip_mreqn"),
+    (_IP, groups.IP_DROP_MEMBERSHIP): _set_only( "leave it"),
+    (_IP, groups.IP_ADD_SOURCE_MEMBERSHIP): _set_only( "... for one source only, or for one more: struct "
+                                                   "ip_mreq_source"),
+    (_IP, groups.IP_DROP_SOURCE_MEMBERSHIP): _set_only( "... for one less"),
+    (_IP, groups.IP_BLOCK_SOURCE): _set_only( "hear no more from a source: struct ip_mreq_source"),
+    (_IP, groups.IP_UNBLOCK_SOURCE): _set_only( "hear from it again"),
+    (_IP6, groups.IPV6_MULTICAST_IF): Option(Form.INT, "index of the interface that datagrams to groups go through",
+                                             six=True, kept_for=_TCP, refused_for=ENOPROTOOPT),
+    (_IP6, groups.IPV6_MULTICAST_HOPS): Option(Form.INT, "hop limit of datagrams to groups; -1: 1", six=True,
+                                               kept_for=_TCP, default=1, refused_for=ENOPROTOOPT),
+    (_IP6, groups.IPV6_MULTICAST_LOOP): Option(Form.INT, "what is sent to a group that this host is in comes back",
+                                               six=True, kept_for=_TCP, least=0, most=1, default=1),
+    (_IP6, groups.IPV6_MULTICAST_ALL): Option(Form.FLAG, "1: what is for groups that other sockets have joined comes, "
+                                              "too", six=True, kept_for=_TCP, default=1),
+    (_IP6, groups.IPV6_JOIN_GROUP): _set_only( "join a group: struct ipv6_mreq", six=True),
+    (_IP6, groups.IPV6_LEAVE_GROUP): _set_only( "leave it", six=True),
+    **{(level, number): _set_only( meaning, six=level == _IP6) for level in (_IP, _IP6) for number, meaning in (
+        (groups.MCAST_JOIN_GROUP, "join a group: struct group_req"),
+        (groups.MCAST_LEAVE_GROUP, "leave it"),
+        (groups.MCAST_JOIN_SOURCE_GROUP, "... for one source only, or for one more: struct group_source_req"),
+        (groups.MCAST_LEAVE_SOURCE_GROUP, "... for one less"),
+        (groups.MCAST_BLOCK_SOURCE, "hear no more from a source: struct group_source_req"),
+        (groups.MCAST_UNBLOCK_SOURCE, "hear from it again"))},
     (_IP6, real.IPV6_V6ONLY): Option(Form.FLAG, "no IPv4 through v4-mapped addresses (RFC 3493 5.3)", six=True),
     (_IP6, real.IPV6_UNICAST_HOPS): Option(Form.INT, "hop limit; -1: the stack's default", six=True),
     (_IP6, real.IPV6_TCLASS): Option(Form.INT, "traffic class", six=True),
@@ -216,6 +260,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP6, IPV6_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", six=True),
 }
 
+_A_BYTE_AT_LEAST = frozenset((int(real.IP_TTL), IP_FREEBIND, groups.IP_MULTICAST_TTL, groups.IP_MULTICAST_LOOP,
+                              groups.IP_MULTICAST_ALL))
 _KEPT_HERE = frozenset((Form.BIT, Form.ASK, Form.STAMP, Form.KEPT, Form.CORK, Form.FIXED))
 _int = struct.Struct("i")
 _linger = struct.Struct("ii")
@@ -227,7 +273,7 @@ def _find(sock: Base, level: int, name: int, writing: bool) -> Option:
     option = OPTIONS.get((level, name))
     if not writing and sock._af == real.AF_INET and level not in (_SOCKET, _IP, sock._protocol):
         raise OSError(EOPNOTSUPP, "Operation not supported")
-    if option is None or (writing and not option.writable) or sock._kind not in option.kinds or (
+    if option is None or not (option.writable if writing else option.readable) or sock._kind not in option.kinds or (
             option.six and sock._af != real.AF_INET6):
         raise OSError(ENOPROTOOPT, "Protocol not available")
     return option
@@ -252,7 +298,9 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
     if level == _SOCKET and name != real.SO_BINDTODEVICE and isinstance(value, bytes) and len(value) < _int.size:
         raise _invalid()
     option = _find(sock, level, name, True)
-    if level == _IP and name in (real.IP_TTL, IP_FREEBIND) and value == b"":
+    if option.refused_for and sock._kind in option.kept_for:
+        raise OSError(option.refused_for, os.strerror(option.refused_for))
+    if level == _IP and name in _A_BYTE_AT_LEAST and value == b"":
         raise _invalid()
     if option.form is Form.LINGER:
         on, seconds = _unpack(_linger, value)
@@ -263,6 +311,8 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         sock._description.linger = seconds if on else -1
     elif option.form is Form.TIMEVAL:
         _set_timeout(sock, name, value)
+    elif option.form is Form.GROUP:
+        groups.set_group(sock, level, name, value)
     elif option.form is Form.SWITCH:
         number = _number(value, option.narrow)
         if number not in (0, 1):
@@ -303,6 +353,8 @@ def _keep(sock: Base, option: Option, level: int, name: int, number: int) -> Non
     if option.form is Form.STAMP:
         kept[_SOCKET << 16 | SO_TIMESTAMP] = name if number else 0      # whichever it is, the other one is off
         return
+    if not option.least <= number <= option.most:
+        raise _invalid()
     if option.form is not Form.KEPT:
         number = 1 if number else 0
     kept[level << 16 | name] = number
@@ -371,6 +423,8 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         d = sock._description
         duration = d.receive_timeout if name == real.SO_RCVTIMEO else d.send_timeout
         return _result(_timeval.pack(duration // SECOND, duration % SECOND // 1000), buflen)
+    if form is Form.GROUP:
+        return _result(groups.get_group(sock, level, name), buflen)
     if form is Form.DEVICE:
         index = _engine_get(sock, _SOCKET, SO_BINDTOIFINDEX)
         return _result(sock._stack.if_indextoname(index).encode() + b"\0" if index else b"", buflen)
@@ -398,7 +452,10 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
     elif form is Form.STAMP:
         value = int(sock._description.kept.get(_SOCKET << 16 | SO_TIMESTAMP, 0) == name)
     elif form in _KEPT_HERE or sock._kind in option.kept_for:
-        value = sock._description.kept.get(level << 16 | name, option.default)
+        default = option.default
+        if name == groups.IP_MULTICAST_ALL and level == _IP and sock._af == real.AF_INET6:
+            default = 0                                                         # as Linux
+        value = sock._description.kept.get(level << 16 | name, default)
     else:
         value = (_engine_get(sock, level, name) + (1 << 31) & 0xFFFF_FFFF) - (1 << 31)      # an int of C
     return value if buflen == 0 else _int.pack(value)[:buflen]

@@ -10,10 +10,11 @@ from .datagram import Datagrams, Destination, Sock
 from .drivers.offload import Gso
 from .endpoint import DONTROUTE, RECVERR, RECVERR6, Kind
 from .errors import EACCES, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENETUNREACH, EPIPE, Drop
-from .ip import checksum, ipv4, ipv6, route
+from .ip import checksum, ipv4, ipv6, multicast, route
 from .ip import output as ip_output
-from .ip.address import is_v4
-from .ip.net import SCRATCH_TRANSPORT, IcmpError, Net, Packet
+from .ip.address import is_multicast, is_v4
+from .ip.link import LOOPBACK
+from .ip.net import SCRATCH_TRANSPORT, IcmpError, Incoming, Net, Packet
 from .machine import addressof, be16, compiled, load32, put16, sum16
 
 PROTOCOL = 17
@@ -47,14 +48,19 @@ def receive(d: Datagrams, net: Net, now: int) -> int:
     src_port = be16(p)
     if port == 0:
         return Drop.UDP_MALFORMED
+    n = length - HEADER_LEN
+    if rx.broadcast:
+        return _to_all(d, net, port, src_port, n, now)
     index = datagram.find(d, Kind.UDP, port, rx, src_port)
-    if index == 0 and rx.broadcast:
-        index = _find_for_broadcast(d, port)
     if index == 0:
         d.counters.no_ports += 1
         return Drop.UDP_NO_PORT
-    s = datagram.get(d, index)
-    n = length - HEADER_LEN
+    return _give(d, datagram.get(d, index), rx, p, n, src_port, now)
+
+
+@compiled
+def _give(d: Datagrams, s: Sock, rx: Incoming, p: int, n: int, src_port: int, now: int) -> int:
+    """Put it into one socket's queue, in the pieces that it was sent in unless the socket takes them together."""
     several = 0 < rx.gso_size < n                               # of one size, as one packet
     if several and s.gro != 0:
         d.counters.in_datagrams += 1
@@ -70,15 +76,23 @@ def receive(d: Datagrams, net: Net, now: int) -> int:
 
 
 @compiled
-def _find_for_broadcast(d: Datagrams, port: int) -> int:
-    """A socket bound to the port for any address takes a broadcast."""
+def _to_all(d: Datagrams, net: Net, port: int, src_port: int, n: int, now: int) -> int:
+    """A broadcast or multicast is for each socket that it fits (RFC 1122 4.1.3.5), and of groups for their members."""
+    rx = net.rx
+    group = is_multicast(rx.dst_hi, rx.dst_lo)
+    bit = datagram.FOUR if is_v4(rx.dst_hi, rx.dst_lo) else datagram.SIX
+    reason = Drop.UDP_NO_PORT + 0
     index = load32(datagram.word(d, Kind.UDP, port))
     while index != 0:
         s = datagram.get(d, index)
-        if s.ep.local_hi == 0 and s.ep.local_lo == 0 and s.ep.remote_port == 0:
-            return index
+        if datagram.fits(s, rx, src_port) > 0 and (not group or multicast.takes(
+                net, index, s.hears_all & bit, rx.interface, rx.dst_hi, rx.dst_lo, rx.src_hi, rx.src_lo)):
+            given = _give(d, s, rx, rx.payload, n, src_port, now)
+            reason = given if reason == Drop.UDP_NO_PORT else reason | given
         index = s.ep.port_next
-    return 0
+    if reason == Drop.UDP_NO_PORT:
+        d.counters.no_ports += 1
+    return reason
 
 
 @compiled
@@ -106,6 +120,18 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
     interface = e.interface if e.interface != 0 else to.scope
     src_hi = e.local_hi
     src_lo = e.local_lo
+    ttl = e.ttl + 0
+    if s.no_source:
+        src_hi = 0
+        src_lo = 0
+    group = is_multicast(hi, lo)
+    if group:
+        v4 = is_v4(hi, lo)
+        ttl = s.multicast_ttl if v4 else s.multicast_hops
+        if interface == 0:
+            interface = s.through if v4 else s.through6
+        if v4 and src_lo == 0 and s.multicast_from != 0:
+            src_lo = s.multicast_from + 0
     if to.control != 0:
         if to.interface != 0:
             interface = to.interface
@@ -125,7 +151,7 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
     out.dst_hi = hi
     out.dst_lo = lo
     out.protocol = protocol
-    out.ttl = e.ttl
+    out.ttl = ttl
     out.tos = e.tos
     out.dont_fragment = 1 if e.pmtudisc >= 2 else 0             # IP_PMTUDISC_DO, _PROBE
     out.interface = interface
@@ -190,9 +216,35 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
         out.gso = Gso.UDP_L4
         out.gso_size = segment
     d.counters.out_datagrams += 1
+    if is_multicast(hi, lo):
+        return _send_to_group(net, s, n, now)
     r = ip_output.submit(net, out, now)
     if r == -EMSGSIZE:
         too_long(d, net, s, hi, lo, now)
+    return r if r < 0 else n
+
+
+@compiled
+def _send_to_group(net: Net, s: Sock, n: int, now: int) -> int:
+    """Send `net.out` to a group; if we are members ourselves, a copy comes back (RFC 1112 6.1, 7.1).  n, or -errno."""
+    out = net.out
+    r = 0
+    there = net.chosen.interface
+    bit = datagram.FOUR if is_v4(out.dst_hi, out.dst_lo) else datagram.SIX
+    back = there != LOOPBACK and s.loop & bit and multicast.is_member(net, there, out.dst_hi, out.dst_lo)
+    ours = out.ttl == 0                                         # it does not leave the host
+    if ours:
+        out.ttl = 1
+    gso = out.gso_size
+    if not ours or there == LOOPBACK:
+        r = ip_output.submit(net, out, now)
+    if r == 0 and back:
+        put16(out.head + CHECKSUM, checksum.pseudo(out.src_hi, out.src_lo, out.dst_hi, out.dst_lo, PROTOCOL,
+                                                   HEADER_LEN + n))
+        out.csum_offset = CHECKSUM
+        out.gso_size = gso
+        out.interface = LOOPBACK
+        ip_output.submit(net, out, now)
     return r if r < 0 else n
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import netstack
-from netstack import sockopt
+from netstack import groups, sockopt
 from netstack.config import SETTINGS
 from netstack.endpoint import Kind
 from netstack.tcp import algorithms
@@ -29,7 +29,7 @@ RUNS = re.compile(r"^<!-- runs -->\n```python\n(.*?)^```\n(?:\n<!-- prints -->\n
 EXAMPLES = [(d, m) for d in DOCUMENTS for m in RUNS.finditer(d.read_text())]
 ALL = frozenset((Kind.TCP, Kind.UDP, Kind.PING))
 LEVELS = {"SO_": socket.SOL_SOCKET, "TCP_": socket.IPPROTO_TCP, "IP_": socket.IPPROTO_IP, "IPV6_": socket.IPPROTO_IPV6,
-          "UDP_": socket.IPPROTO_UDP}
+          "UDP_": socket.IPPROTO_UDP, "MCAST_": socket.IPPROTO_IP}
 
 
 def name_of(document: Path) -> str:
@@ -150,13 +150,14 @@ def rows(document: str, heading: str) -> list[list[str]]:
 def test_table_of_options():
     told = {}
     for name, value, access, sockets, meaning in rows("docs/sockets.md", "## Options"):
-        number = getattr(socket, name, None) or getattr(sockopt, name, None)
+        number = next((getattr(m, name) for m in (socket, sockopt, groups) if hasattr(m, name)), None)
         assert number is not None, name
-        level = LEVELS[next(prefix for prefix in LEVELS if name.startswith(prefix))]
+        level = LEVELS["IPV6_" if name.startswith("MCAST_") and sockets == "AF_INET6" else
+                       next(prefix for prefix in LEVELS if name.startswith(prefix))]
         told[int(level), int(number)] = (value, access, sockets, meaning)
     assert told == {
         (int(level), int(number)): (
-            option.form.name.lower(), "both" if option.writable else "read",
+            option.form.name.lower(), "read" if not option.writable else "both" if option.readable else "set",
             "AF_INET6" if option.six else "all" if option.kinds == ALL
             else "/".join(kind.name for kind in option.kinds), option.meaning)
         for (level, number), option in sockopt.OPTIONS.items()}

@@ -31,7 +31,7 @@ from ..errors import (
     ESHUTDOWN,
 )
 from ..ip import address as addresses
-from ..ip import route
+from ..ip import multicast, route
 from ..machine import addressof, at, compiled, entered
 from ..machine import lock as mutex
 from ..tcp import calls, demux, tcb
@@ -105,7 +105,9 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
     if handles.is_tcp(h):
         result = demux.bind(w.tcp, handles.connection(w, ep.index), port)
     else:
-        result = datagram.bind(w.datagrams, handles.socket(w, ep.index), port)
+        s = handles.socket(w, ep.index)
+        s.no_source = 0 if addresses.is_unspecified(hi, lo) or route.is_local(w.net, hi, lo) else 1
+        result = datagram.bind(w.datagrams, s, port)
     if result < 0:
         ep.local_hi = 0
         ep.local_lo = 0
@@ -323,6 +325,7 @@ def close(world: int, h: int) -> int:
         ep.closed = 1
         watch.close(w, s)
         datagram.unlink(w.datagrams, s)
+        multicast.leave_all(w.net, ep.index)
         datagram.notify(w.datagrams, s)
     drive.after_call(w, now)
     return 0

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from .. import datagram, drive, engine, handles, options
 from ..endpoint import Endpoint
-from ..errors import EINVAL, ENOTCONN, EOPNOTSUPP
+from ..errors import EINVAL, ENODEV, ENOTCONN, EOPNOTSUPP, EPROTO
+from ..ip import multicast, route
 from ..machine import at, compiled, entered, load64, store64
 from ..machine.random import Key
 from ..tcp import info
@@ -11,6 +12,7 @@ from ..tcp.tcb import State, notify, own_rare, rare
 from ..world import World
 from .door import call, checked
 
+JOIN, LEAVE, BLOCK = 0, 1, 4
 KEY_LEN = 16                    # bytes of a key (TCP_FASTOPEN_KEY)
 
 
@@ -122,6 +124,33 @@ def bbr_info(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
     info.fill_bbr(handles.connection(w, ep.index), address)
     drive.unlock(w)
     return info.BBR_SIZE
+
+
+@call
+def group(w: World, h: int, ep: Endpoint, what: int, hi: int, lo: int, interface: int, mode: int, src_hi: int,
+          src_lo: int) -> int:
+    """Join a group (0), leave it (1), add a source to a membership's list (4), or take one out (5): 0, or -errno.
+
+    Interface 0: the one that routes say; a membership of IPv6 that is left, or whose list it is, may be on any.
+    """
+    if handles.is_tcp(h):
+        return -EPROTO
+    drive.lock(w)
+    result = 0
+    if interface == 0 and (what == JOIN or (what == LEAVE and hi == 0)):
+        result = route.choose(w.net, hi, lo, 0, 0, 0, drive.time(w))
+        interface = w.net.chosen.interface
+    if result < 0:
+        result = -ENODEV
+    elif what == JOIN:
+        result = multicast.join(w.net, ep.index, interface, hi, lo, mode)
+    elif what == LEAVE:
+        result = multicast.leave(w.net, ep.index, interface, hi, lo)
+    else:
+        result = multicast.filter_source(w.net, ep.index, interface, hi, lo, mode, 1 if what == BLOCK else 0, src_hi,
+                                         src_lo)
+    drive.unlock(w)
+    return result
 
 
 @call

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import Drop
 from ..machine import be16, be32, compiled, load8, put16, put32, store8, sum16
 from ..machine.random import siphash
-from . import address, checksum, ethernet, route
+from . import address, checksum, ethernet, multicast, route
 from .route import Kind
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def _destination(net: Net, iface: Interface, dst: int, group: bool) -> int:
     if kind == Kind.BROADCAST:
         return 0
     if kind == Kind.MULTICAST:
-        return 0 if address.v4(dst) == address.ALL_HOSTS else Drop.NOT_FOR_US   # RFC 1112 4: every host's only group
+        if address.v4(dst) == address.ALL_HOSTS:                # RFC 1112 4: every host's
+            return 0
+        return 0 if multicast.is_heard(net, iface, 0, dst) else Drop.NOT_FOR_US
     return Drop.NOT_FOR_US
 
 

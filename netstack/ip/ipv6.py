@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Drop
 from ..machine import be16, be32, be64, compiled, load8, put16, put32, put64, store8
-from . import address, ethernet, route
+from . import address, ethernet, multicast, route
 from .route import Kind
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _destination(net: Net, iface: Interface, rx: Incoming) -> int:
         scope = address.scope(hi, lo)
         if scope == 0 or (scope == address.Scope.INTERFACE and iface.ethernet != 0):
             return Drop.IP_DESTINATION                          # RFC 4291 2.7
-        return 0 if is_member(iface, hi, lo) else Drop.NOT_FOR_US
+        return 0 if is_member(iface, hi, lo) or multicast.is_heard(net, iface, hi, lo) else Drop.NOT_FOR_US
     if iface.ethernet != 0 and (address.is_loopback(hi, lo) or address.is_v4(hi, lo)):
         return Drop.IP_DESTINATION
     return 0 if route.classify(net, hi, lo, iface.index) == Kind.LOCAL else Drop.NOT_FOR_US

@@ -282,6 +282,7 @@ class Net:
     reported: i64                       # arena block of the packet that `error` quotes, to be released; 0: none
     reassemblies: Table                 # of ip.reassembly.Reassembly
     path_mtus: Table                    # of ip.pmtu.PathMtu
+    memberships: Table                  # of ip.multicast.Membership
     timers: Timers                      # slots: neighbours by index, then the two below
     reassembly_slot: i32                # slot of reassembly 0
     interface_slot: i32                 # slot of interface 0

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from ..errors import EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, ENOSPC, ESRCH
 from ..machine import MS, SECOND, address_of, addressof, copy, sizeof, table, timers, zero
-from . import address, input, link, neighbour, output, pmtu, reassembly, route
+from . import address, input, link, multicast, neighbour, output, pmtu, reassembly, route
 from .address import State
 from .link import LOOPBACK
+from .multicast import Membership
 from .neighbour import Neighbour
 from .net import (
     ADDRESSES,
@@ -68,6 +69,7 @@ def _layout(sizes: Sizes) -> list[tuple[str, int]]:
         ("buckets", 4 * _buckets(sizes)),
         ("reassemblies", reassembly.CAPACITY * sizeof(Reassembly)),
         ("path_mtus", pmtu.CAPACITY * sizeof(PathMtu)),
+        ("memberships", multicast.CAPACITY * sizeof(Membership)),
         ("timers", timers.space(_slots(sizes)[2])),
     ]
 
@@ -102,6 +104,7 @@ def init(net: Net, where: int, seed: int, sizes: Sizes | None = None) -> None:
     net.neighbour_mask = _buckets(sizes) - 1
     table.init(net.reassemblies, places["reassemblies"], sizeof(Reassembly), reassembly.CAPACITY)
     table.init(net.path_mtus, places["path_mtus"], sizeof(PathMtu), pmtu.CAPACITY)
+    table.init(net.memberships, places["memberships"], sizeof(Membership), multicast.CAPACITY)
     net.reassembly_slot, net.interface_slot, slots = _slots(sizes)
     timers.init(net.timers, places["timers"], slots)
     net.key.k0 = _signed(seed)

@@ -175,6 +175,8 @@ def test_every_option_of_the_table_can_be_read(stack, connected):
     with stack.socket(type=ns.SOCK_DGRAM) as datagrams:
         for (level, name), option in OPTIONS.items():
             s = client6 if option.six else client if Kind.TCP in option.kinds else datagrams
+            if not option.readable:
+                continue
             buflen = 16 if option.form in (Form.DEVICE, Form.ALGORITHM, Form.TIMEVAL, Form.LINGER) else 0
             s.getsockopt(level, name, buflen)
             assert option.meaning
