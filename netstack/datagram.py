@@ -6,6 +6,8 @@ counted, as on every system.
 """
 from __future__ import annotations
 
+from typing import Annotated
+
 from .endpoint import (
     KEPT,
     KEPT_END,
@@ -26,6 +28,7 @@ from .errors import EADDRINUSE, EAGAIN, ENOTCONN, Drop
 from .ip.address import is_v4
 from .ip.net import IcmpError, Incoming
 from .machine import (
+    Array,
     addressof,
     arena,
     at,
@@ -54,6 +57,9 @@ from .tcp import isn
 PREFIX = 64                 # bytes before each datagram; also the alignment, so that a prefix never wraps
 AF_INET = 2
 GENERATIONS = 0xFF_FFFF
+PING_HEADS = 0x10000        # where the heads of echo sockets begin,
+RAW_HEADS = 0x20000         # where the heads of raw sockets begin
+HEADS = RAW_HEADS + 512
 MSG_PEEK, MSG_TRUNC = 0x2, 0x20
 FOUR, SIX = 1, 2            # bits of Sock.loop and hears_all
 ERRORS = 16384              # bytes of an error queue
@@ -141,10 +147,14 @@ class Sock:
     multicast_hops: i16     # IPV6_MULTICAST_HOPS
     through: u8         # IP_MULTICAST_IF: index of the interface; 0: as routed
     through6: u8        # IPV6_MULTICAST_IF
-    multicast_reserved: u16
+    protocol: u8        # (raw) IP's number
+    hdrincl: u8         # (raw) IP_HDRINCL: what is sent has its own header
     multicast_from: i64     # the address that IP_MULTICAST_IF has said, low half; 0: none
     ready_head: u32     # (selector) the endpoints to look at: see watch.py
     ready_tail: u32
+    checksum: i32       # (raw) IPV6_CHECKSUM: where it stands; -1: nowhere
+    raw_reserved: i32
+    filter: Annotated[Array[u32], 8]    # (raw) ICMP_FILTER, ICMP6_FILTER: types that are not wanted
     drops: i64          # datagrams that found the queue full
     failed: Ring        # the error queue: Failures
 
@@ -167,7 +177,7 @@ class Datagrams:
     """All datagram sockets of one stack."""
 
     socks: Table
-    ports: i64              # distance of 2 * 65,536 u32 heads: UDP by port, then ICMP by identifier
+    ports: i64              # distance of HEADS u32 heads: UDP by port, ICMP by identifier, raw by protocol
     notify_head: u32
     generation: u32
     called: u32             # list of those whose handler is to be called (Own.next)
@@ -220,6 +230,7 @@ def create(d: Datagrams, kind: int, family: int) -> int:
     s.ep.recv_limit = d.rmem
     s.ep.send_limit = d.wmem
     s.rcv.size = ring_size(d.rmem)
+    s.ep.reuse_addr = 1 if kind == Kind.PING or kind == Kind.RAW else 0     # as Linux (INET_PROTOSW_REUSE)
     s.loop = FOUR | SIX
     s.hears_all = FOUR if family == AF_INET else SIX            # as Linux
     s.multicast_ttl = 1
@@ -259,8 +270,10 @@ def handled(d: Datagrams, s: Sock) -> Own:
 
 @compiled
 def word(d: Datagrams, kind: int, port: int) -> int:
-    """The address of the head of the list of sockets on a port (or identifier)."""
-    return addressof(d) + d.ports + 4 * (port + (0x10000 if kind == Kind.PING else 0))
+    """The address of the head of the list of sockets on a port (or identifier, or protocol)."""
+    if kind != Kind.UDP:
+        port += PING_HEADS if kind == Kind.PING else RAW_HEADS
+    return addressof(d) + d.ports + 4 * port
 
 
 @compiled
@@ -309,12 +322,13 @@ def bind(d: Datagrams, s: Sock, port: int) -> int:
                 return -EADDRINUSE
             index = other.ep.port_next
     s.ep.local_port = port
-    _link(d, s)
+    link(d, s)
     return port
 
 
 @compiled
-def _link(d: Datagrams, s: Sock) -> None:
+def link(d: Datagrams, s: Sock) -> None:
+    """Join the list of those on its port."""
     head = word(d, s.ep.kind, s.ep.local_port)
     s.ep.port_next = load32(head)
     s.ep.port_prev = 0

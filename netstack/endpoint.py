@@ -40,6 +40,7 @@ class Kind(IntEnum):
     UDP = 2
     PING = 3        # an ICMP echo socket: the "port" is the identifier
     SELECTOR = 4    # of other endpoints (watch.py)
+    RAW = 5         # the "port" is the protocol
 
 
 # Readiness, values of poll(2)

@@ -6,7 +6,7 @@ GIL; `drive.py` says who that is.  `now` is an argument: only `drive` reads a cl
 """
 from __future__ import annotations
 
-from . import calling, datagram, endpoint, ping, udp, watch
+from . import calling, datagram, endpoint, ping, raw, udp, watch
 from .datagram import Destination
 from .drivers import device, impair, pcap
 from .drivers.base import Kind
@@ -131,7 +131,7 @@ def foresee(w: World, iface: Interface) -> None:
     dev = iface.device
     if dev.kind == TAP:
         dev.expect = 0
-        if w.tcp.foreseen != 0 and iface.impair_in.on == 0 and w.net.capture.on == 0:
+        if w.tcp.foreseen != 0 and w.net.raw == 0 and iface.impair_in.on == 0 and w.net.capture.on == 0:
             foreseen.aim(w.tcp, dev, foreseen.LONGEST if dev.features != 0 else iface.mtu)
 
 
@@ -158,6 +158,8 @@ def deliver(w: World, verdict: int, now: int) -> None:
     reason = 0
     if verdict == Verdict.DONE:
         return
+    if w.net.raw != 0:
+        verdict = show_raw(w, verdict, now)
     if verdict == TCP:
         reason = deliver_tcp(w, now)
     elif verdict == UDP:
@@ -170,6 +172,17 @@ def deliver(w: World, verdict: int, now: int) -> None:
         reason = deliver_error(w, now)
     if reason != 0:
         w.net.drops[reason] += 1
+
+
+@compiled
+def show_raw(w: World, verdict: int, now: int) -> int:
+    """Raw sockets see a packet first.  The verdict that is left."""
+    if verdict == TCP or verdict == UDP:
+        raw.receive(w.datagrams, w.net, now)
+    if verdict != Verdict.RAW:
+        return verdict
+    found = raw.receive(w.datagrams, w.net, now)
+    return invoke3(w.net.go_on, addressof(w.net), 1 if found else 0, now)
 
 
 @compiled
@@ -214,6 +227,8 @@ def process(w: World, seg: header.Segment, now: int) -> int:
 def deliver_error(w: World, now: int) -> int:
     """An ICMP error, or a packet that could not be delivered: to the socket it belongs to."""
     e = w.net.error
+    if w.net.raw != 0 and raw.error_arrives(w.datagrams, w.net, e, now) and e.protocol not in (TCP, UDP, ICMP, ICMPV6):
+        return Drop.NONE
     if e.protocol == TCP:
         return tcp_icmp.error_arrives(w.tcp, w.net, e, now)
     if e.protocol == UDP:
@@ -389,6 +404,8 @@ def datagram_unit(world: int, index: int, address: int, n: int, destination: int
     w = at(World, world)
     s = datagram.get(w.datagrams, index)
     to = at(Destination, destination)
+    if s.ep.kind == endpoint.Kind.RAW:
+        return raw.send(w.datagrams, w.net, s, address, n, to, now)
     if s.ep.kind == endpoint.Kind.PING:
         return ping.send(w.datagrams, w.net, s, address, n, to, now)
     return udp.send(w.datagrams, w.net, s, address, n, to, now)

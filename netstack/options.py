@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import handles
 from .datagram import FOUR, SIX, Sock, ring_size
-from .endpoint import DONTROUTE, FREEBIND, NO_PORT, RECVERR, RECVERR6, Endpoint
+from .endpoint import DONTROUTE, FREEBIND, NO_PORT, RECVERR, RECVERR6, Endpoint, Kind
 from .errors import EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from .ip import route
 from .machine import MS, SECOND, compiled, ring
@@ -56,6 +56,9 @@ IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_MULTICAST_ALL 
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
+IP_HDRINCL, IPV6_HDRINCL, IPV6_CHECKSUM = IPPROTO_IP | 3, IPPROTO_IPV6 | 36, IPPROTO_IPV6 | 7
+ICMP_FILTER = 255 << 16 | 0x100     # ... and seven more: 32 bits each (Linux has them as one struct)
+ICMPV6 = 58
 AF_INET6 = 10
 MAX_KEEP = 32767                # seconds; and 127 probes (tcp(7))
 NO_LINGER = -1
@@ -117,6 +120,12 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
             return s.segment
         if option == UDP_GRO:
             return s.gro
+        if ep.kind == Kind.RAW and (option == IP_HDRINCL or option == IPV6_HDRINCL):
+            return s.hdrincl
+        if ep.kind == Kind.RAW and option == IPV6_CHECKSUM:
+            return s.checksum
+        if ep.kind == Kind.RAW and ICMP_FILTER <= option < ICMP_FILTER + 8:
+            return s.filter[option - ICMP_FILTER]
         return _get_multicast(s, option)
     return _get_tcp(w, handles.connection(w, handles.index_of(h)), option)
 
@@ -294,6 +303,17 @@ def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> in
         return 0
     if option == UDP_CORK:
         s.corked = 1 if value != 0 else 0
+        return 0
+    if ep.kind == Kind.RAW and (option == IP_HDRINCL or option == IPV6_HDRINCL):
+        s.hdrincl = 1 if value != 0 else 0
+        return 0
+    if ep.kind == Kind.RAW and option == IPV6_CHECKSUM:
+        if s.protocol == ICMPV6 or (value > 0 and value & 1):
+            return -EINVAL
+        s.checksum = max(value, -1)
+        return 0
+    if ep.kind == Kind.RAW and ICMP_FILTER <= option < ICMP_FILTER + 8:
+        s.filter[option - ICMP_FILTER] = value
         return 0
     return _put_multicast(w, s, option, value)
 

@@ -42,7 +42,7 @@ class Selector(selectors.BaseSelector):
         self._stack = stack
         self._world = stack._world
         self._keys: dict[int, SelectorKey] = {}
-        self._handle = entry.open(self._world, int(Kind.SELECTOR), AF_INET)
+        self._handle = entry.open(self._world, int(Kind.SELECTOR), AF_INET, 0)
         if self._handle < 0:
             raise OSError(-self._handle, os.strerror(-self._handle))
         self._out = array("q", bytes(16 * ROOM))

@@ -99,7 +99,7 @@ class Base:
         type &= ~(real.SOCK_NONBLOCK | real.SOCK_CLOEXEC)
         kind = _kind(family, type, proto)
         stack.start()                   # its thread: timers run also while nobody is in a call
-        handle = entry.open(stack._world, int(kind), family)
+        handle = entry.open(stack._world, int(kind), family, proto)
         if handle < 0:
             raise OSError(-handle, os.strerror(-handle))
         self._adopt(Description(stack, handle, family, type, proto))
@@ -253,7 +253,7 @@ class Base:
 
 _KIND = tuple(Kind)             # by value
 _FAMILIES = {AF_INET: real.AddressFamily(AF_INET), AF_INET6: real.AddressFamily(AF_INET6)}
-_TYPES = {int(t): real.SocketKind(t) for t in (real.SOCK_STREAM, real.SOCK_DGRAM)}
+_TYPES = {int(t): real.SocketKind(t) for t in (real.SOCK_STREAM, real.SOCK_DGRAM, real.SOCK_RAW)}
 _PROTOCOLS = {Kind.TCP: int(real.IPPROTO_TCP), Kind.UDP: int(real.IPPROTO_UDP), Kind.PING: int(real.IPPROTO_ICMP)}
 _KINDS = {
     (int(real.SOCK_STREAM), 0): Kind.TCP,
@@ -270,6 +270,10 @@ def _kind(family: int, type: int, proto: int) -> Kind:
     echo = int(real.IPPROTO_ICMP) if family == AF_INET else int(real.IPPROTO_ICMPV6)
     if (type, proto) == (int(real.SOCK_DGRAM), echo):
         return Kind.PING
+    if not 0 <= proto <= int(real.IPPROTO_MPTCP):
+        raise OSError(EINVAL, "Invalid argument")
+    if type == real.SOCK_RAW and 0 < proto <= 255:
+        return Kind.RAW
     if type in (real.SOCK_STREAM, real.SOCK_DGRAM, real.SOCK_RAW):
         raise OSError(EPROTONOSUPPORT, "Protocol not supported")
     if 0 <= type <= 10:

@@ -66,6 +66,9 @@ IP_FREEBIND = 15
 IP_BIND_ADDRESS_NO_PORT = 24
 IPV6_FREEBIND = 78
 SO_INCOMING_CPU = 49
+IPV6_HDRINCL = 36
+ICMP_FILTER = 1             # level SOL_RAW, 255
+ICMP6_FILTER = 1            # level IPPROTO_ICMPV6
 UDP_CORK = 1
 UDP_SEGMENT = 103
 UDP_GRO = 104
@@ -84,6 +87,7 @@ class Form(Enum):
     ASK = "0 or 1; kept here: what recvmsg is to tell"
     STAMP = "0 or 1, only one of them; kept here: recvmsg is to tell the time"
     KEPT = "an int that has no effect here; kept here"
+    FILTER = "bits of ICMP types that are not wanted"
     GROUP = "a struct of a multicast group (RFC 3678)"
     CORK = "0 or 1; kept here: 0 sends what has gathered"
     FIXED = "an int that is always the same"
@@ -96,6 +100,9 @@ class Form(Enum):
     PROTOCOL = "the socket's protocol"
 
 
+ALL = frozenset((Kind.TCP, Kind.UDP, Kind.PING, Kind.RAW))
+
+
 @dataclass(frozen=True)
 class Option:
     """One option."""
@@ -104,7 +111,7 @@ class Option:
     meaning: str
     writable: bool = True
     readable: bool = True
-    kinds: frozenset[Kind] = frozenset((Kind.TCP, Kind.UDP, Kind.PING))
+    kinds: frozenset[Kind] = ALL
     six: bool = False           # for AF_INET6 sockets only
     narrow: bool = False        # one byte is enough (ip(7))
     default: int = 0            # KEPT, FIXED
@@ -116,8 +123,11 @@ class Option:
 
 _TCP = frozenset((Kind.TCP,))
 _UDP = frozenset((Kind.UDP,))
-_DATAGRAMS = frozenset((Kind.UDP, Kind.PING))
+_RAW = frozenset((Kind.RAW,))
+_DATAGRAMS = frozenset((Kind.UDP, Kind.PING, Kind.RAW))
 _DATAGRAM = int(real.IPPROTO_UDP)
+_SOL_RAW, _ICMP6 = 255, int(real.IPPROTO_ICMPV6)
+_ENGINE_FILTER = _SOL_RAW << 16 | 0x100         # options.ICMP_FILTER
 _SOCKET, _STREAM, _IP, _IP6 = int(real.SOL_SOCKET), int(real.IPPROTO_TCP), int(real.IPPROTO_IP), int(real.IPPROTO_IPV6)
 
 
@@ -212,6 +222,15 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP, IP_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", narrow=True),
     (_IP, IP_BIND_ADDRESS_NO_PORT): Option(Form.FLAG, "bind to port 0 leaves the choice of a port to connect",
                                            narrow=True),
+    (_IP, real.IP_HDRINCL): Option(Form.FLAG, "of a raw socket: what is sent brings its own IP header",
+                                   kept_for=ALL - _RAW, refused_for=ENOPROTOOPT),
+    (_IP6, IPV6_HDRINCL): Option(Form.FLAG, "the same", kinds=_RAW, six=True),
+    (_IP6, real.IPV6_CHECKSUM): Option(Form.INT, "where a checksum is to be put, and checked (RFC 3542 3.1); -1: "
+                                       "nowhere",
+                                       kinds=_RAW, six=True),
+    (_SOL_RAW, ICMP_FILTER): Option(Form.FILTER, "types of ICMP that are not wanted, 32 bits", kinds=_RAW),
+    (_ICMP6, ICMP6_FILTER): Option(Form.FILTER, "types of ICMPv6 that are not wanted, 256 bits (RFC 3542 3.2)",
+                                   kinds=_RAW, six=True),
     (_IP, groups.IP_MULTICAST_IF): Option(Form.GROUP, "where datagrams to groups go: struct in_addr, ip_mreq or "
                                           "ip_mreqn"),
     (_IP, groups.IP_MULTICAST_TTL): Option(Form.INT, "time to live of datagrams to groups; -1: 1", narrow=True,
@@ -271,8 +290,11 @@ _NAME = 16                      # bytes of an interface's or algorithm's name, a
 
 def _find(sock: Base, level: int, name: int, writing: bool) -> Option:
     option = OPTIONS.get((level, name))
-    if not writing and sock._af == real.AF_INET and level not in (_SOCKET, _IP, sock._protocol):
+    if not writing and sock._af == real.AF_INET and level not in (_SOCKET, _IP, sock._protocol) and not (
+            sock._kind is Kind.RAW and level == _SOL_RAW):
         raise OSError(EOPNOTSUPP, "Operation not supported")
+    if sock._kind is Kind.RAW and sock._af == real.AF_INET6 and level == _IP:
+        option = None                                                           # as Linux
     if option is None or not (option.writable if writing else option.readable) or sock._kind not in option.kinds or (
             option.six and sock._af != real.AF_INET6):
         raise OSError(ENOPROTOOPT, "Protocol not available")
@@ -311,6 +333,8 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         sock._description.linger = seconds if on else -1
     elif option.form is Form.TIMEVAL:
         _set_timeout(sock, name, value)
+    elif option.form is Form.FILTER:
+        _set_filter(sock, level, value)
     elif option.form is Form.GROUP:
         groups.set_group(sock, level, name, value)
     elif option.form is Form.SWITCH:
@@ -360,6 +384,23 @@ def _keep(sock: Base, option: Option, level: int, name: int, number: int) -> Non
     kept[level << 16 | name] = number
     if option.form is Form.CORK:
         sock._corked_by_option(number)
+
+
+def _filter(sock: Base, level: int) -> bytes:
+    """ICMP_FILTER, ICMP6_FILTER: the bits."""
+    if sock._protocol != (int(real.IPPROTO_ICMP) if level == _SOL_RAW else _ICMP6):
+        raise OSError(EOPNOTSUPP, "Operation not supported")
+    return b"".join(struct.pack("=I", entry.get_option(sock._world, sock._handle, _ENGINE_FILTER + i) & 0xFFFF_FFFF)
+                    for i in range(1 if level == _SOL_RAW else 8))
+
+
+def _set_filter(sock: Base, level: int, value: int | bytes) -> None:
+    kept = _filter(sock, level)
+    if not isinstance(value, bytes):
+        value = struct.pack("=I", value & 0xFFFF_FFFF)
+    value = value[:len(kept)] + kept[len(value):]
+    for i, bits in enumerate(struct.unpack(f"={len(kept) // 4}I", value)):
+        entry.set_option(sock._world, sock._handle, _ENGINE_FILTER + i, bits)
 
 
 def _unpack(form: struct.Struct, value: Any) -> tuple[Any, ...]:
@@ -423,6 +464,8 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         d = sock._description
         duration = d.receive_timeout if name == real.SO_RCVTIMEO else d.send_timeout
         return _result(_timeval.pack(duration // SECOND, duration % SECOND // 1000), buflen)
+    if form is Form.FILTER:
+        return _result(_filter(sock, level), buflen)
     if form is Form.GROUP:
         return _result(groups.get_group(sock, level, name), buflen)
     if form is Form.DEVICE:

@@ -15,6 +15,7 @@ from .tcp.tcb import State, Tcb, listening
 
 READABLE = POLLIN | POLLERR | POLLHUP       # as select(2) counts
 WRITABLE = POLLOUT | POLLERR
+_NAMES = {Kind.UDP: "udp", Kind.PING: "ping", Kind.RAW: "raw"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _tcp(t: Any) -> Connection:
 
 
 def _datagram(s: Any) -> Connection:
-    return Connection("udp" if s.ep.kind == Kind.UDP else "ping", "", *_names(s.ep), s.rcv.tail - s.rcv.head, 0)
+    return Connection(_NAMES[Kind(s.ep.kind)], "", *_names(s.ep), s.rcv.tail - s.rcv.head, 0)
 
 
 def _names(ep: Endpoint) -> tuple[tuple[str, int], tuple[str, int] | None]:

@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import Annotated
 
-from .datagram import SOCK_SIZE, Datagrams, Destination
+from .datagram import HEADS, SOCK_SIZE, Datagrams, Destination
 from .endpoint import OWN_SIZE
 from .exchange import Call, Handler
 from .ip import setup
@@ -149,7 +149,7 @@ def create(profile: Profile | None = None, *, seed: int | None = None, virtual: 
         "port_table": 4 * TABLE_LENGTH,
         "changes": CHANGES * CHANGE_SIZE,
         "socks": profile.sockets * SOCK_SIZE,
-        "datagram_ports": 8 * PORTS,
+        "datagram_ports": 4 * HEADS,
         "notes": 4 * notes,
         "own": profile.connections * OWN_SIZE,
         "sockets_own": profile.sockets * OWN_SIZE,

@@ -18,7 +18,6 @@ import pytest
 import netstack
 from netstack import groups, sockopt
 from netstack.config import SETTINGS
-from netstack.endpoint import Kind
 from netstack.tcp import algorithms
 
 from .check_docs import FENCE, ROOT, documents, wrong_code, wrong_links
@@ -27,9 +26,9 @@ DOCUMENTS = [*documents(), ROOT / "vm" / "README.md"]
 RUNS = re.compile(r"^<!-- runs -->\n```python\n(.*?)^```\n(?:\n<!-- prints -->\n```text\n(.*?)^```\n)?",
                   re.MULTILINE | re.DOTALL)
 EXAMPLES = [(d, m) for d in DOCUMENTS for m in RUNS.finditer(d.read_text())]
-ALL = frozenset((Kind.TCP, Kind.UDP, Kind.PING))
+ALL = sockopt.ALL
 LEVELS = {"SO_": socket.SOL_SOCKET, "TCP_": socket.IPPROTO_TCP, "IP_": socket.IPPROTO_IP, "IPV6_": socket.IPPROTO_IPV6,
-          "UDP_": socket.IPPROTO_UDP, "MCAST_": socket.IPPROTO_IP}
+          "UDP_": socket.IPPROTO_UDP, "MCAST_": socket.IPPROTO_IP, "ICMP_": 255, "ICMP6_": socket.IPPROTO_ICMPV6}
 
 
 def name_of(document: Path) -> str:

@@ -16,7 +16,7 @@ LAYERS = (
     ("drivers",),
     ("ip",),
     ("endpoint", "tcp", "exchange", "answer"),
-    ("datagram", "udp", "ping"),
+    ("datagram", "udp", "ping", "raw"),
     ("world",),
     ("handles", "watch"),
     ("engine", "options", "calling"),

@@ -1,7 +1,7 @@
 """From socket(2) to close(2): open, bind, listen, connect, accept, shutdown."""
 from __future__ import annotations
 
-from .. import datagram, drive, engine, handles, udp, watch
+from .. import datagram, drive, engine, handles, raw, udp, watch
 from ..endpoint import (
     BOUND_ADDRESS,
     BOUND_NUMBER,
@@ -47,12 +47,12 @@ AF_INET, AF_INET6 = 2, 10
 
 
 @entered
-def open(world: int, kind: int, family: int) -> int:
-    """A new endpoint of a Kind: its handle; -ENFILE when the table is full."""
+def open(world: int, kind: int, family: int, protocol: int) -> int:
+    """A new endpoint of a Kind: its handle; -ENFILE when the table is full.  `protocol`: of a raw socket."""
     w = at(World, world)
     if family != AF_INET and family != AF_INET6:
         return -EAFNOSUPPORT
-    if kind not in (Kind.TCP, Kind.UDP, Kind.PING, Kind.SELECTOR):
+    if kind not in (Kind.TCP, Kind.UDP, Kind.PING, Kind.SELECTOR, Kind.RAW):
         return -EPROTONOSUPPORT
     if w.stopped:
         return -ESHUTDOWN
@@ -67,7 +67,10 @@ def open(world: int, kind: int, family: int) -> int:
     else:
         index = datagram.create(w.datagrams, kind, family)
         if index != 0:
-            result = handle(handles.socket(w, index).ep)
+            s = handles.socket(w, index)
+            if kind == Kind.RAW:
+                raw.open(w.datagrams, w.net, s, protocol)
+            result = handle(s.ep)
     drive.unlock(w)
     return result
 
@@ -83,7 +86,8 @@ def bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
 
 @compiled
 def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
-    if ep.local_port != 0 or (handles.is_tcp(h) and handles.connection(w, ep.index).state != State.CLOSED):
+    if (ep.local_port != 0 and ep.kind != Kind.RAW) or (
+            handles.is_tcp(h) and handles.connection(w, ep.index).state != State.CLOSED):
         return -EINVAL
     if hi == 0 and lo == ANY_V4:
         if ep.family == AF_INET6 and ep.v6only:
@@ -107,7 +111,7 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
     else:
         s = handles.socket(w, ep.index)
         s.no_source = 0 if addresses.is_unspecified(hi, lo) or route.is_local(w.net, hi, lo) else 1
-        result = datagram.bind(w.datagrams, s, port)
+        result = datagram.bind(w.datagrams, s, port) if ep.kind != Kind.RAW else 0
     if result < 0:
         ep.local_hi = 0
         ep.local_lo = 0
@@ -259,7 +263,7 @@ def _dissolve(w: World, s: datagram.Sock) -> None:
     if not e.bound & 2:
         e.local_hi = 0
         e.local_lo = 0
-    if not e.bound & 4:
+    if not e.bound & 4 and e.kind != Kind.RAW:
         datagram.unlink(w.datagrams, s)
         e.bound &= ~(BOUND_PORT | BOUND_NUMBER)
 
@@ -324,6 +328,8 @@ def close(world: int, h: int) -> int:
         s = handles.socket(w, ep.index)
         ep.closed = 1
         watch.close(w, s)
+        if ep.kind == Kind.RAW:
+            w.net.raw -= 1
         datagram.unlink(w.datagrams, s)
         multicast.leave_all(w.net, ep.index)
         datagram.notify(w.datagrams, s)

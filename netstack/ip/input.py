@@ -77,7 +77,6 @@ def other_unit(net_at: int, iface_at: int, kind: int, p: int, n: int, now: int) 
 def _datagram(net: Net, iface: Interface, v6: bool, now: int) -> int:
     """An IP packet for us stands in net.rx: put it together if it is a fragment, and see whom it is for."""
     rx = net.rx
-    known = ICMPV6 if v6 else ICMP
     reason = 0
     again = True
     while again:
@@ -94,6 +93,27 @@ def _datagram(net: Net, iface: Interface, v6: bool, now: int) -> int:
             return Verdict.DONE                                 # RFC 8200 4.7
         if rx.protocol != ICMPV6 and address.is_unspecified(rx.src_hi, rx.src_lo):
             reason = Drop.IP_SOURCE                             # RFC 4291 2.5.2: no answer could reach it
+    if reason == 0 and net.raw != 0:
+        return Verdict.RAW
+    return _hand_up(net, iface, v6, reason, now)
+
+
+@unit
+def go_on_unit(net_at: int, found: int, now: int) -> int:
+    """After raw sockets have seen net.rx (`found`: one did): as `receive`."""
+    net = at(Net, net_at)
+    v6 = not address.is_v4(net.rx.src_hi, net.rx.src_lo)
+    rx = net.rx
+    if found != 0 and rx.protocol != TCP and rx.protocol != UDP and rx.protocol != (ICMPV6 if v6 else ICMP):
+        return Verdict.DONE                                     # it was for somebody
+    return _hand_up(net, net.interfaces[rx.interface], v6, 0, now)
+
+
+@compiled
+def _hand_up(net: Net, iface: Interface, v6: bool, reason: int, now: int) -> int:
+    """Whom it is for, or why nobody takes it."""
+    rx = net.rx
+    known = ICMPV6 if v6 else ICMP
     if reason == 0 and rx.protocol != TCP and rx.protocol != UDP and rx.protocol != known:
         reason = Drop.IP_PROTOCOL
         rx.problem = ipv6.Problem.NEXT_HEADER                   # RFC 8200 4

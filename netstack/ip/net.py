@@ -44,6 +44,7 @@ class Verdict(IntEnum):
     DONE = 0            # nothing: consumed, or dropped and counted
     ERROR = 256         # tell the socket that `net.error` describes
     AGAIN = 257         # (expire) something was done; call again
+    RAW = 258           # give `net.rx` to raw sockets, then call `ip.input.go_on`
 
 
 class Medium(IntEnum):
@@ -270,7 +271,7 @@ class Net:
 
     attention: u8                       # 1: something happened that a person should know (attention.py)
     interface_count: u8                 # interfaces 1 .. interface_count
-    reserved: u16
+    raw: u16                            # raw sockets that there are: they see each packet first
     interfaces: Annotated[Array[Interface], 16]
     route_count: i32
     routes: Annotated[Array[Route], 256]
@@ -296,7 +297,9 @@ class Net:
     capture: Capture
     send: i64                           # address of output.send_unit
     transmit: i64                       # ... of link.transmit_unit
-    other: i64                          # ... and of input.other_unit
+    other: i64                          # ... of input.other_unit
+    go_on: i64                          # ... of input.go_on_unit
+    send_whole: i64                     # ... and of output.send_whole_unit
     scratch: i64                        # distance of a 4 KiB scratch area: headers are built there
     iov: Annotated[Array[i64], 64]      # iovecs for the device: address, length, address, ...
     notes: Offload                      # ... and what that frame lacks

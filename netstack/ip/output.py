@@ -137,6 +137,34 @@ def submit(net: Net, packet: Packet, now: int) -> int:
     return invoke3(net.send, addressof(net), addressof(packet), now)
 
 
+@unit
+def send_whole_unit(net_at: int, packet_at: int, now: int) -> int:
+    """Send a packet that has its IP header already, at `packet.head` (raw(7), IP_HDRINCL): 0, or -errno."""
+    net = at(Net, net_at)
+    packet = at(Packet, packet_at)
+    error = route.choose(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface, now)
+    if error < 0:
+        net.drops[Drop.NO_ROUTE] += 1
+        return error
+    c = net.chosen
+    iface = net.interfaces[c.interface]
+    mac = _group(net, iface, packet)
+    if mac == ethernet.BROADCAST and packet.broadcast == 0:
+        return -EACCES
+    total = packet.head_len + packet.a_len
+    if total > c.mtu:
+        return -EMSGSIZE
+    parts = fragment.gather(net, packet, packet.head_len, packet.a_len)
+    kind = IPV4 if address.is_v4(packet.dst_hi, packet.dst_lo) else IPV6
+    return _deliver(net, iface, packet, mac, kind, packet.head, packet.head_len, parts + 1, total, now)
+
+
+@compiled
+def send_whole(net: Net, packet: Packet, now: int) -> int:
+    """... called by its address."""
+    return invoke3(net.send_whole, addressof(net), addressof(packet), now)
+
+
 @compiled
 def _group(net: Net, iface: Interface, packet: Packet) -> int:
     """The link address of everybody, or of a group, if the packet is for them; 0: it is for one host."""

@@ -84,6 +84,8 @@ def set_units(net: Net) -> None:
     net.send = address_of(output.send_unit)
     net.transmit = address_of(link.transmit_unit)
     net.other = address_of(input.other_unit)
+    net.go_on = address_of(input.go_on_unit)
+    net.send_whole = address_of(output.send_whole_unit)
 
 
 def init(net: Net, where: int, seed: int, sizes: Sizes | None = None) -> None:

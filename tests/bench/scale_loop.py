@@ -61,7 +61,7 @@ def open_many(pair: int, first: int, last: int) -> int:
     failed = 0
     for i in range(first, last):
         set_clock(p, p.clock + STEP)
-        h = entry.open(p.client, Kind.TCP, AF_INET)
+        h = entry.open(p.client, Kind.TCP, AF_INET, 0)
         entry.connect(p.client, h, 0, p.address, p.port + i // PER_LISTENER, 0)
         carry(p)
         child = entry.accept(p.server, load64(p.listeners + 8 * (i // PER_LISTENER)))

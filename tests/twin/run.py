@@ -65,7 +65,7 @@ class Run:
     def serve(self) -> None:
         """Listeners and bound sockets, where there are none."""
         for kind, family, port in ((1, 2, 7), (1, 10, 80), (2, 2, 9), (2, 10, 5000)):
-            h = entry.open(self.world, kind, family)
+            h = entry.open(self.world, kind, family, 0)
             if h < 0 or entry.bind(self.world, h, 0, 0, port) < 0:
                 entry.close(self.world, h)
                 continue
