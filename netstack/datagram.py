@@ -153,8 +153,11 @@ class Sock:
     ready_head: u32     # (selector) the endpoints to look at: see watch.py
     ready_tail: u32
     checksum: i32       # (raw) IPV6_CHECKSUM: where it stands; -1: nowhere
-    raw_reserved: i32
+    ethertype: u16      # (packet) of frames that it hears; 3: all
+    cooked: u8          # (packet) SOCK_DGRAM: without the link header
+    packet_reserved: u8
     filter: Annotated[Array[u32], 8]    # (raw) ICMP_FILTER, ICMP6_FILTER: types that are not wanted
+    seen: i64           # (packet) frames that were for it, dropped ones too
     drops: i64          # datagrams that found the queue full
     failed: Ring        # the error queue: Failures
 

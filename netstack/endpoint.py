@@ -41,6 +41,7 @@ class Kind(IntEnum):
     PING = 3        # an ICMP echo socket: the "port" is the identifier
     SELECTOR = 4    # of other endpoints (watch.py)
     RAW = 5         # the "port" is the protocol
+    PACKET = 6      # frames of an interface
 
 
 # Readiness, values of poll(2)

@@ -6,7 +6,7 @@ GIL; `drive.py` says who that is.  `now` is an argument: only `drive` reads a cl
 """
 from __future__ import annotations
 
-from . import calling, datagram, endpoint, ping, raw, udp, watch
+from . import calling, datagram, endpoint, packet, ping, raw, udp, watch
 from .datagram import Destination
 from .drivers import device, impair, pcap
 from .drivers.base import Kind
@@ -122,6 +122,8 @@ def receive_unit(world: int, interface: int, now: int) -> int:
         link.done(iface)
         count += 1
     deliver_joined(w, now)
+    if w.net.tapped != 0:
+        packet.distribute(w.datagrams, w.net)
     return count
 
 
@@ -131,7 +133,8 @@ def foresee(w: World, iface: Interface) -> None:
     dev = iface.device
     if dev.kind == TAP:
         dev.expect = 0
-        if w.tcp.foreseen != 0 and w.net.raw == 0 and iface.impair_in.on == 0 and w.net.capture.on == 0:
+        if (w.tcp.foreseen != 0 and w.net.raw == 0 and w.net.tapped == 0 and iface.impair_in.on == 0
+                and w.net.capture.on == 0):
             foreseen.aim(w.tcp, dev, foreseen.LONGEST if dev.features != 0 else iface.mtu)
 
 
@@ -361,7 +364,7 @@ def egress_unit(world: int, now: int) -> int:
 @compiled
 def flush(w: World) -> None:
     """End of the turn: wake the threads whose sockets have changed, and bring descriptors in step."""
-    if w.tcp.notify_head != 0 or w.datagrams.notify_head != 0 or w.net.capture.on != 0:
+    if w.tcp.notify_head != 0 or w.datagrams.notify_head != 0 or w.net.capture.on != 0 or w.net.tapped != 0:
         invoke2(w.units.flush, addressof(w), 0)
 
 
@@ -369,6 +372,8 @@ def flush(w: World) -> None:
 def flush_unit(world: int, nothing: int) -> int:
     """... the work of it."""
     w = at(World, world)
+    if w.net.tapped != 0:
+        packet.distribute(w.datagrams, w.net)
     fence_seq()                                             # one for all that are woken (`endpoint.wake`)
     index = w.tcp.notify_head
     while index != 0:
@@ -404,6 +409,8 @@ def datagram_unit(world: int, index: int, address: int, n: int, destination: int
     w = at(World, world)
     s = datagram.get(w.datagrams, index)
     to = at(Destination, destination)
+    if s.ep.kind == endpoint.Kind.PACKET:
+        return packet.send(w.net, s, address, n, to, now)
     if s.ep.kind == endpoint.Kind.RAW:
         return raw.send(w.datagrams, w.net, s, address, n, to, now)
     if s.ep.kind == endpoint.Kind.PING:

@@ -121,3 +121,4 @@ EEXIST = _errno.EEXIST
 ENODEV = _errno.ENODEV
 ENOSPC = _errno.ENOSPC
 ESRCH = _errno.ESRCH
+ENXIO = _errno.ENXIO

@@ -12,11 +12,13 @@ import ipaddress
 import re
 import socket as real
 import struct
+from errno import ENODEV
 from operator import index as to_int
 from typing import Any
 
 AF_INET = int(real.AF_INET)
 AF_INET6 = int(real.AF_INET6)
+AF_PACKET = 17             # Linux
 MAPPED = 0xFFFF << 32               # lo of 0.0.0.0
 KNOWN_LIMIT = 4096                  # addresses remembered, of each kind
 
@@ -107,7 +109,7 @@ def parse_network(value: str) -> tuple[int, int, int]:
 
 _TEXT4: dict[int, str] = {}
 _TEXT6: dict[tuple[int, int], str] = {}
-KNOWN: dict[int, dict[Any, SocketAddress]] = {AF_INET: {}, AF_INET6: {}}
+KNOWN: dict[int, dict[Any, SocketAddress]] = {AF_INET: {}, AF_INET6: {}, AF_PACKET: {}}
 """Numeric socket addresses seen, by family: `sendto` to a known peer parses nothing."""
 
 
@@ -122,6 +124,8 @@ def parse(stack: Any, family: int, address: Any, caller: str) -> SocketAddress:
     if family == AF_INET:
         host, port = _pair(address, caller)
         numeric, hi, lo, scope = _resolve(stack, family, host)
+    elif family == AF_PACKET:
+        return _link_layer(stack, address, caller)
     else:
         host, port, given = _quadruple(address, caller)
         numeric, hi, lo, scope = _resolve(stack, family, host)
@@ -136,7 +140,44 @@ def unparse(family: int, hi: int, lo: int, port: int, scope: int) -> tuple[Any, 
     """The tuple that Python has for a socket address."""
     if family == AF_INET:
         return text4(lo), port
+    if isinstance(family, LinkFamily):
+        index = hi & 0xFF
+        name = family.stack.if_indextoname(index) if index else ""
+        halen = 6 if hi >> 16 in (1, 772) else 0
+        return name, port, hi >> 8 & 0xFF, hi >> 16 & 0xFFFF, lo.to_bytes(6, "big")[:halen]
     return text6(hi, lo), port, 0, scope
+
+
+class LinkFamily(int):
+    """AF_PACKET, and who knows the interfaces' names."""
+
+    stack: Any
+
+    @classmethod
+    def of(cls, stack: Any) -> LinkFamily:
+        """... of a stack."""
+        made = cls(AF_PACKET)
+        made.stack = stack
+        return made
+
+
+def _link_layer(stack: Any, address: Any, caller: str) -> SocketAddress:
+    """(interface, protocol[, packet type[, hardware type[, address]]]): the address as `lo`, the interface as scope."""
+    if not isinstance(address, tuple):
+        raise TypeError(f"{caller}(): AF_PACKET address must be tuple, not {type(address).__name__}")
+    if not 2 <= len(address) <= 5 or not isinstance(address[0], str):
+        raise TypeError(f"{caller}(): AF_PACKET address must be a tuple of two to five elements")
+    protocol = to_int(address[1])
+    if not 0 <= protocol <= 0xFFFF:
+        raise OverflowError(f"{caller}(): proto must be 0-65535.")
+    hardware = bytes(address[4]) if len(address) > 4 else b""
+    if len(hardware) > 8:
+        raise ValueError("Hardware address must be 8 bytes or less")
+    try:
+        index = stack.if_nametoindex(address[0])
+    except OSError:
+        raise OSError(ENODEV, "No such device") from None
+    return 0, int.from_bytes(hardware[:6].ljust(6, b"\0"), "big"), protocol, index
 
 
 def _pair(address: Any, caller: str) -> tuple[Any, int]:

@@ -59,6 +59,7 @@ IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
 IP_HDRINCL, IPV6_HDRINCL, IPV6_CHECKSUM = IPPROTO_IP | 3, IPPROTO_IPV6 | 36, IPPROTO_IPV6 | 7
 ICMP_FILTER = 255 << 16 | 0x100     # ... and seven more: 32 bits each (Linux has them as one struct)
 ICMPV6 = 58
+PACKET_SEEN = 263 << 16 | 0x100     # frames for a packet socket; + 1: ... that it had no room for
 AF_INET6 = 10
 MAX_KEEP = 32767                # seconds; and 127 probes (tcp(7))
 NO_LINGER = -1
@@ -126,6 +127,10 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
             return s.checksum
         if ep.kind == Kind.RAW and ICMP_FILTER <= option < ICMP_FILTER + 8:
             return s.filter[option - ICMP_FILTER]
+        if option == PACKET_SEEN:
+            return s.seen
+        if option == PACKET_SEEN + 1:
+            return s.drops
         return _get_multicast(s, option)
     return _get_tcp(w, handles.connection(w, handles.index_of(h)), option)
 

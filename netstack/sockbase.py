@@ -13,7 +13,7 @@ from operator import index as to_int
 from typing import TYPE_CHECKING, Any
 
 from . import clock as virtual
-from . import entry, sockopt, tcpinfo
+from . import entry, names, sockopt, tcpinfo
 from .description import Description
 from .endpoint import POLLIN, Kind
 
@@ -93,13 +93,14 @@ class Base:
         family = AF_INET if family == -1 else int(to_int(family))
         type = int(real.SOCK_STREAM) if type == -1 else int(to_int(type))
         proto = 0 if proto == -1 else int(to_int(proto))
-        if family not in (AF_INET, AF_INET6):
+        if family not in (AF_INET, AF_INET6, names.AF_PACKET):
             raise OSError(EAFNOSUPPORT, "Address family not supported by protocol")
         nonblocking = type & real.SOCK_NONBLOCK
         type &= ~(real.SOCK_NONBLOCK | real.SOCK_CLOEXEC)
         kind = _kind(family, type, proto)
         stack.start()                   # its thread: timers run also while nobody is in a call
-        handle = entry.open(stack._world, int(kind), family, proto)
+        of_kind = proto if kind is not Kind.PACKET else real.ntohs(proto & 0xFFFF) | (type == real.SOCK_DGRAM) << 16
+        handle = entry.open(stack._world, int(kind), family, of_kind)
         if handle < 0:
             raise OSError(-handle, os.strerror(-handle))
         self._adopt(Description(stack, handle, family, type, proto))
@@ -112,7 +113,7 @@ class Base:
         self._stack = stack = description.stack
         self._world = stack._world
         self._handle = description.handle
-        self._af = description.family
+        self._af = description.family if description.family != names.AF_PACKET else names.LinkFamily.of(stack)
         self._kind = _KIND[description.handle >> 56]
         self.family = _FAMILIES[description.family]
         self.type = _TYPES[description.type]
@@ -252,9 +253,10 @@ class Base:
 
 
 _KIND = tuple(Kind)             # by value
-_FAMILIES = {AF_INET: real.AddressFamily(AF_INET), AF_INET6: real.AddressFamily(AF_INET6)}
+_FAMILIES = {family: real.AddressFamily(family) for family in (AF_INET, AF_INET6, names.AF_PACKET)}
 _TYPES = {int(t): real.SocketKind(t) for t in (real.SOCK_STREAM, real.SOCK_DGRAM, real.SOCK_RAW)}
-_PROTOCOLS = {Kind.TCP: int(real.IPPROTO_TCP), Kind.UDP: int(real.IPPROTO_UDP), Kind.PING: int(real.IPPROTO_ICMP)}
+_PROTOCOLS = {Kind.TCP: int(real.IPPROTO_TCP), Kind.UDP: int(real.IPPROTO_UDP), Kind.PING: int(real.IPPROTO_ICMP),
+              Kind.PACKET: 0}
 _KINDS = {
     (int(real.SOCK_STREAM), 0): Kind.TCP,
     (int(real.SOCK_STREAM), int(real.IPPROTO_TCP)): Kind.TCP,
@@ -264,6 +266,10 @@ _KINDS = {
 
 
 def _kind(family: int, type: int, proto: int) -> Kind:
+    if family == names.AF_PACKET:
+        if type in (real.SOCK_RAW, real.SOCK_DGRAM):
+            return Kind.PACKET
+        raise OSError(ESOCKTNOSUPPORT, "Socket type not supported")
     kind = _KINDS.get((type, proto))
     if kind is not None:
         return kind

@@ -37,7 +37,7 @@ _four = struct.Struct("4q").unpack
 
 
 class socket(Transfer, metaclass=ABCMeta):
-    """A TCP, UDP or ICMP echo socket of a netstack.Stack; see `socket.socket` of the standard library.
+    """A TCP, UDP, ICMP echo, raw or packet socket of a netstack.Stack; see `socket.socket` of the standard library.
 
     The system's sockets count as instances: `socket(AF_UNIX)` is one.
     """
@@ -45,11 +45,12 @@ class socket(Transfer, metaclass=ABCMeta):
     __slots__ = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Other families than AF_INET and AF_INET6, and descriptors that are not ours, are the system's sockets."""
+        """Families other than AF_INET, AF_INET6, AF_PACKET, and descriptors that are not ours, are the system's."""
         if cls is socket and (args or kwargs):
             arguments = dict(zip(("family", "type", "proto", "fileno"), args, strict=False), **kwargs)
             family, fileno = arguments.get("family", -1), arguments.get("fileno")
-            if (ours(fileno) is None) if fileno is not None else family not in (-1, AF_INET, AF_INET6):
+            if (ours(fileno) is None) if fileno is not None else family not in (
+                    -1, AF_INET, AF_INET6, names.AF_PACKET):
                 return real.socket(*args, **kwargs)
         return object.__new__(cls)
 

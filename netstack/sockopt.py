@@ -68,6 +68,7 @@ IPV6_FREEBIND = 78
 SO_INCOMING_CPU = 49
 IPV6_HDRINCL = 36
 ICMP_FILTER = 1             # level SOL_RAW, 255
+SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP, PACKET_STATISTICS = 263, 1, 2, 6
 ICMP6_FILTER = 1            # level IPPROTO_ICMPV6
 UDP_CORK = 1
 UDP_SEGMENT = 103
@@ -87,6 +88,7 @@ class Form(Enum):
     ASK = "0 or 1; kept here: what recvmsg is to tell"
     STAMP = "0 or 1, only one of them; kept here: recvmsg is to tell the time"
     KEPT = "an int that has no effect here; kept here"
+    MEMBER = "a struct packet_mreq, which has no effect here"
     FILTER = "bits of ICMP types that are not wanted"
     GROUP = "a struct of a multicast group (RFC 3678)"
     CORK = "0 or 1; kept here: 0 sends what has gathered"
@@ -124,9 +126,11 @@ class Option:
 _TCP = frozenset((Kind.TCP,))
 _UDP = frozenset((Kind.UDP,))
 _RAW = frozenset((Kind.RAW,))
+_PACKET = frozenset((Kind.PACKET,))
 _DATAGRAMS = frozenset((Kind.UDP, Kind.PING, Kind.RAW))
 _DATAGRAM = int(real.IPPROTO_UDP)
 _SOL_RAW, _ICMP6 = 255, int(real.IPPROTO_ICMPV6)
+_ENGINE_SEEN = 263 << 16 | 0x100                # options.PACKET_SEEN
 _ENGINE_FILTER = _SOL_RAW << 16 | 0x100         # options.ICMP_FILTER
 _SOCKET, _STREAM, _IP, _IP6 = int(real.SOL_SOCKET), int(real.IPPROTO_TCP), int(real.IPPROTO_IP), int(real.IPPROTO_IPV6)
 
@@ -231,6 +235,11 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_SOL_RAW, ICMP_FILTER): Option(Form.FILTER, "types of ICMP that are not wanted, 32 bits", kinds=_RAW),
     (_ICMP6, ICMP6_FILTER): Option(Form.FILTER, "types of ICMPv6 that are not wanted, 256 bits (RFC 3542 3.2)",
                                    kinds=_RAW, six=True),
+    (SOL_PACKET, PACKET_ADD_MEMBERSHIP): Option(Form.MEMBER, "what the interface is to take in: it takes in all",
+                                                kinds=_PACKET, readable=False),
+    (SOL_PACKET, PACKET_DROP_MEMBERSHIP): Option(Form.MEMBER, "... and no longer", kinds=_PACKET, readable=False),
+    (SOL_PACKET, PACKET_STATISTICS): Option(Form.STRUCT, "struct tpacket_stats: frames for it, and of those dropped, "
+                                            "since it was read last", kinds=_PACKET, writable=False),
     (_IP, groups.IP_MULTICAST_IF): Option(Form.GROUP, "where datagrams to groups go: struct in_addr, ip_mreq or "
                                           "ip_mreqn"),
     (_IP, groups.IP_MULTICAST_TTL): Option(Form.INT, "time to live of datagrams to groups; -1: 1", narrow=True,
@@ -285,11 +294,17 @@ _KEPT_HERE = frozenset((Form.BIT, Form.ASK, Form.STAMP, Form.KEPT, Form.CORK, Fo
 _int = struct.Struct("i")
 _linger = struct.Struct("ii")
 _timeval = struct.Struct("qq")
+_MREQ = 16                      # bytes of struct packet_mreq
 _NAME = 16                      # bytes of an interface's or algorithm's name, as Linux pads it
 
 
 def _find(sock: Base, level: int, name: int, writing: bool) -> Option:
     option = OPTIONS.get((level, name))
+    if sock._kind is Kind.PACKET:
+        if option is None or not (option.writable if writing else option.readable) or level not in (
+                _SOCKET, SOL_PACKET):
+            raise OSError(ENOPROTOOPT, "Protocol not available")
+        return option
     if not writing and sock._af == real.AF_INET and level not in (_SOCKET, _IP, sock._protocol) and not (
             sock._kind is Kind.RAW and level == _SOL_RAW):
         raise OSError(EOPNOTSUPP, "Operation not supported")
@@ -333,6 +348,9 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         sock._description.linger = seconds if on else -1
     elif option.form is Form.TIMEVAL:
         _set_timeout(sock, name, value)
+    elif option.form is Form.MEMBER:
+        if not isinstance(value, bytes) or len(value) < _MREQ:
+            raise _invalid()
     elif option.form is Form.FILTER:
         _set_filter(sock, level, value)
     elif option.form is Form.GROUP:
@@ -401,6 +419,15 @@ def _set_filter(sock: Base, level: int, value: int | bytes) -> None:
     value = value[:len(kept)] + kept[len(value):]
     for i, bits in enumerate(struct.unpack(f"={len(kept) // 4}I", value)):
         entry.set_option(sock._world, sock._handle, _ENGINE_FILTER + i, bits)
+
+
+def _statistics(sock: Base) -> bytes:
+    """PACKET_STATISTICS: reading begins anew."""
+    now = [entry.get_option(sock._world, sock._handle, _ENGINE_SEEN + i) for i in (0, 1)]
+    kept = sock._description.kept
+    before = kept.get(_ENGINE_SEEN, (0, 0))
+    kept[_ENGINE_SEEN] = tuple(now)
+    return struct.pack("=II", now[0] - before[0], now[1] - before[1])
 
 
 def _unpack(form: struct.Struct, value: Any) -> tuple[Any, ...]:
@@ -479,6 +506,8 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         if r < 0:
             raise sock._error(r)
         return _result(buffer.raw[:r], buflen)
+    if form is Form.STRUCT and level == SOL_PACKET:
+        return _result(_statistics(sock), buflen)
     if form is Form.STRUCT and name == TCP_INFO:
         return _result(_structure(sock, entry.tcp_info, info.SIZE), buflen)
     if form is Form.STRUCT:

@@ -15,7 +15,7 @@ from .tcp.tcb import State, Tcb, listening
 
 READABLE = POLLIN | POLLERR | POLLHUP       # as select(2) counts
 WRITABLE = POLLOUT | POLLERR
-_NAMES = {Kind.UDP: "udp", Kind.PING: "ping", Kind.RAW: "raw"}
+_NAMES = {Kind.UDP: "udp", Kind.PING: "ping", Kind.RAW: "raw", Kind.PACKET: "packet"}
 
 
 @dataclass(frozen=True)

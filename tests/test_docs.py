@@ -28,7 +28,8 @@ RUNS = re.compile(r"^<!-- runs -->\n```python\n(.*?)^```\n(?:\n<!-- prints -->\n
 EXAMPLES = [(d, m) for d in DOCUMENTS for m in RUNS.finditer(d.read_text())]
 ALL = sockopt.ALL
 LEVELS = {"SO_": socket.SOL_SOCKET, "TCP_": socket.IPPROTO_TCP, "IP_": socket.IPPROTO_IP, "IPV6_": socket.IPPROTO_IPV6,
-          "UDP_": socket.IPPROTO_UDP, "MCAST_": socket.IPPROTO_IP, "ICMP_": 255, "ICMP6_": socket.IPPROTO_ICMPV6}
+          "UDP_": socket.IPPROTO_UDP, "MCAST_": socket.IPPROTO_IP,
+          "PACKET_": 263, "ICMP_": 255, "ICMP6_": socket.IPPROTO_ICMPV6}
 
 
 def name_of(document: Path) -> str:

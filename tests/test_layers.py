@@ -16,7 +16,7 @@ LAYERS = (
     ("drivers",),
     ("ip",),
     ("endpoint", "tcp", "exchange", "answer"),
-    ("datagram", "udp", "ping", "raw"),
+    ("datagram", "udp", "ping", "raw", "packet"),
     ("world",),
     ("handles", "watch"),
     ("engine", "options", "calling"),

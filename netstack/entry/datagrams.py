@@ -21,12 +21,12 @@ def send(w: World, ep: Endpoint, address: int, n: int, flags: int, hi: int, lo: 
         return n if not flags & MSG_OOB else -EOPNOTSUPP    # MSG_PROBE: nothing is sent
     if ep.kind == Kind.UDP and (flags & MSG_MORE or handles.socket(w, ep.index).corked != 0):
         return -EINPROGRESS
-    if port == 0 and hi == 0 and lo == 0:
+    if port == 0 and hi == 0 and lo == 0 and ep.kind != Kind.PACKET:
         return -EDESTADDRREQ
     drive.lock(w)
     to = w.destination
     to.hi = hi
-    to.lo = meant(ep, hi, lo)
+    to.lo = meant(ep, hi, lo) if ep.kind != Kind.PACKET else lo
     to.port = port
     to.scope = scope
     to.segment = -1

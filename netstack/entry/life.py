@@ -1,7 +1,7 @@
 """From socket(2) to close(2): open, bind, listen, connect, accept, shutdown."""
 from __future__ import annotations
 
-from .. import datagram, drive, engine, handles, raw, udp, watch
+from .. import datagram, drive, engine, handles, packet, raw, udp, watch
 from ..endpoint import (
     BOUND_ADDRESS,
     BOUND_NUMBER,
@@ -31,8 +31,8 @@ from ..errors import (
     ESHUTDOWN,
 )
 from ..ip import address as addresses
-from ..ip import multicast, route
-from ..machine import addressof, at, compiled, entered
+from ..ip import multicast, route, taps
+from ..machine import addressof, at, compiled, entered, table
 from ..machine import lock as mutex
 from ..tcp import calls, demux, tcb
 from ..tcp import disconnect as ending
@@ -48,11 +48,12 @@ AF_INET, AF_INET6 = 2, 10
 
 @entered
 def open(world: int, kind: int, family: int, protocol: int) -> int:
-    """A new endpoint of a Kind: its handle; -ENFILE when the table is full.  `protocol`: of a raw socket."""
+    """A new endpoint of a Kind: its handle; -ENFILE when the table is full.  `protocol`: of a raw socket; of a packet
+    socket its EtherType, and 65,536 for SOCK_DGRAM."""
     w = at(World, world)
-    if family != AF_INET and family != AF_INET6:
+    if family != AF_INET and family != AF_INET6 and kind != Kind.PACKET:
         return -EAFNOSUPPORT
-    if kind not in (Kind.TCP, Kind.UDP, Kind.PING, Kind.SELECTOR, Kind.RAW):
+    if kind not in (Kind.TCP, Kind.UDP, Kind.PING, Kind.SELECTOR, Kind.RAW, Kind.PACKET):
         return -EPROTONOSUPPORT
     if w.stopped:
         return -ESHUTDOWN
@@ -71,6 +72,11 @@ def open(world: int, kind: int, family: int, protocol: int) -> int:
             if kind == Kind.RAW:
                 raw.open(w.datagrams, w.net, s, protocol)
             result = handle(s.ep)
+            if kind == Kind.PACKET:
+                opened = packet.open(w.datagrams, w.net, s, protocol & 0xFFFF, protocol >> 16)
+                if opened < 0:
+                    table.release(w.datagrams.socks, index)
+                    result = opened
     drive.unlock(w)
     return result
 
@@ -86,6 +92,10 @@ def bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
 
 @compiled
 def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
+    if ep.kind == Kind.PACKET:
+        if port != 0:
+            handles.socket(w, ep.index).ethertype = port
+        return 0
     if (ep.local_port != 0 and ep.kind != Kind.RAW) or (
             handles.is_tcp(h) and handles.connection(w, ep.index).state != State.CLOSED):
         return -EINVAL
@@ -158,6 +168,8 @@ def connect(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int, scope: 
 
     A datagram socket is connected to nothing again by port 0 with the address 0, too.
     """
+    if ep.kind == Kind.PACKET:
+        return -EOPNOTSUPP
     drive.lock(w)
     now = drive.time(w)
     w.tcp.now = now
@@ -296,6 +308,8 @@ def shutdown(w: World, h: int, ep: Endpoint, how: int) -> int:
     """shutdown(2); with calls.LINGER instead: 1 if `close` must wait (SO_LINGER), else 0."""
     if not 0 <= how <= calls.LINGER:
         return -EINVAL
+    if ep.kind == Kind.PACKET:
+        return -EOPNOTSUPP
     drive.lock(w)
     now = drive.time(w)
     w.tcp.now = now
@@ -330,6 +344,8 @@ def close(world: int, h: int) -> int:
         watch.close(w, s)
         if ep.kind == Kind.RAW:
             w.net.raw -= 1
+        elif ep.kind == Kind.PACKET:
+            taps.close(w.net)
         datagram.unlink(w.datagrams, s)
         multicast.leave_all(w.net, ep.index)
         datagram.notify(w.datagrams, s)

@@ -1,8 +1,8 @@
 """What a socket is and does: readiness, options, names, TCP_INFO."""
 from __future__ import annotations
 
-from .. import datagram, drive, engine, handles, options
-from ..endpoint import Endpoint
+from .. import datagram, drive, engine, handles, options, packet
+from ..endpoint import Endpoint, Kind
 from ..errors import EINVAL, ENODEV, ENOTCONN, EOPNOTSUPP, EPROTO
 from ..ip import multicast, route
 from ..machine import at, compiled, entered, load64, store64
@@ -156,6 +156,13 @@ def group(w: World, h: int, ep: Endpoint, what: int, hi: int, lo: int, interface
 @call
 def local(w: World, h: int, ep: Endpoint, out: int) -> int:
     """getsockname(2): at `out` four i64: hi, lo, port, scope."""
+    if ep.kind == Kind.PACKET:
+        iface = w.net.interfaces[ep.interface]
+        store64(out, ep.interface | packet.hardware(iface) << 16 if ep.interface != 0 else 0)
+        store64(out + 8, iface.mac if ep.interface != 0 else 0)
+        store64(out + 16, handles.socket(w, ep.index).ethertype)
+        store64(out + 24, 0)
+        return 0
     store64(out, ep.local_hi)
     store64(out + 8, ep.local_lo)
     store64(out + 16, ep.local_port)
@@ -172,6 +179,8 @@ def peer(w: World, h: int, ep: Endpoint, out: int) -> int:
 @compiled
 def write_peer(w: World, h: int, ep: Endpoint, out: int) -> int:
     """... whoever asks."""
+    if ep.kind == Kind.PACKET:
+        return -EOPNOTSUPP
     if ep.remote_port == 0:
         return -ENOTCONN
     if handles.is_tcp(h):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..drivers import impair, offload, pcap
 from ..errors import ENETDOWN, Drop
 from ..machine import addressof, at, compiled, invoke6, unit
-from . import ethernet, segment
+from . import ethernet, segment, taps
 from .ethernet import HEADER_LEN
 from .net import Interface, Net
 
@@ -60,7 +60,7 @@ def transmit_unit(net_at: int, iface_at: int, parts: int, total: int, now: int, 
 def _is_ours(net: Net, iface: Interface) -> bool:
     """Whether what the frame lacks is for us to do."""
     return (offload.needed(net.notes) & ~iface.device.features != 0 or iface.impair_out.on != 0
-            or net.capture.on != 0)
+            or net.capture.on != 0 or net.tapped != 0)
 
 
 @compiled
@@ -81,6 +81,10 @@ def receive(net: Net, iface: Interface, now: int) -> int:
         net.iov[0] = iface.device.frame
         net.iov[1] = n
         pcap.frame(net.capture, iface.index, INBOUND, addressof(net.iov), 1, n, now)
+    if net.tapped != 0:
+        net.iov[0] = iface.device.frame
+        net.iov[1] = n
+        taps.frame(net, iface.index, taps.INBOUND, addressof(net.iov), 1, n, now)
     return n
 
 

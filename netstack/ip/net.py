@@ -15,9 +15,10 @@ from ..drivers.impair import Impair
 from ..drivers.offload import Offload
 from ..drivers.pcap import Capture
 from ..errors import DROPS
-from ..machine import Array, compiled, i32, i64, record, u8, u16
+from ..machine import Array, compiled, i32, i64, record, u8, u16, u32
 from ..machine.arena import Arena
 from ..machine.random import Key, Rng
+from ..machine.ring import Ring
 from ..machine.table import Table
 from ..machine.timers import Timers
 
@@ -272,6 +273,10 @@ class Net:
     attention: u8                       # 1: something happened that a person should know (attention.py)
     interface_count: u8                 # interfaces 1 .. interface_count
     raw: u16                            # raw sockets that there are: they see each packet first
+    tapped: u32                         # packet sockets that there are: ip.taps keeps frames for them
+    tap_reserved: u32
+    taps: Ring                          # those frames
+    tap_drops: i64                      # frames that found it full
     interfaces: Annotated[Array[Interface], 16]
     route_count: i32
     routes: Annotated[Array[Route], 256]

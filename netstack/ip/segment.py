@@ -13,7 +13,7 @@ from ..drivers import impair, pcap
 from ..drivers.offload import Gso, clear, put_checksum
 from ..errors import EINVAL, ENOBUFS, Drop
 from ..machine import addressof, be16, be32, compiled, copy, load8, put16, put32, store8
-from . import checksum, ethernet
+from . import checksum, ethernet, taps
 from .net import SCRATCH_SEGMENT
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def put_frame(net: Net, iface: Interface, iov: int, parts: int, total: int, now:
     iface.tx_bytes += total
     if net.capture.on != 0:
         pcap.frame(net.capture, iface.index, OUTBOUND, iov, parts, total, now)
+    if net.tapped != 0:
+        taps.frame(net, iface.index, taps.OUTBOUND, iov, parts, total, now)
     return 0
 
 
