@@ -61,8 +61,9 @@ def _hung_up(fd: int) -> bool:
 class Description:
     """An open socket."""
 
-    __slots__ = ("__weakref__", "corked", "engine_end", "family", "handle", "inode", "kept", "linger", "lock", "protocol",
-                 "receive_timeout", "references", "send_timeout", "shared", "stack", "tells_rest", "type", "user_end")
+    __slots__ = ("__weakref__", "corked", "engine_end", "family", "handle", "inode", "kept", "linger", "lock",
+                 "protocol", "receive_timeout", "references", "send_timeout", "shared", "stack", "tells_rest", "type",
+                 "user_end")
 
     def __init__(self, stack: Stack, handle: int, family: int, type: int, protocol: int) -> None:
         self.stack = stack
