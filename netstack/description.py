@@ -7,7 +7,6 @@ the descriptor that select, poll and epoll watch.
 from __future__ import annotations
 
 import os
-import select
 import socket as real
 import threading
 import weakref
@@ -52,12 +51,6 @@ def _pair() -> tuple[int, int]:
     return engine.detach(), user.detach()
 
 
-def _hung_up(fd: int) -> bool:
-    poller = select.poll()
-    poller.register(fd, 0)
-    return bool(poller.poll(0))
-
-
 class Description:
     """An open socket."""
 
@@ -100,13 +93,6 @@ class Description:
                     os.set_blocking(self.user_end, True)
             OURS[self.user_end] = self
             return self.user_end
-
-    def begins_anew(self) -> None:
-        """It connects again after it could not: what its descriptor has shown of the first time is over."""
-        with self.lock:
-            hung_up = self.user_end >= 0 and _hung_up(self.user_end)
-        if hung_up:
-            self.renew_descriptor()
 
     def renew_descriptor(self) -> None:
         """The descriptor has told of an end, and there may be another beginning: another pair, under the same number.

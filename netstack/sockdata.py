@@ -76,9 +76,13 @@ class Transfer(Base):
             if sent == -EINPROGRESS:
                 return self._open_with(data, flags) if self._kind is _TCP else self._cork(data, flags)
             deadline = 0
-            while sent < 0:
-                deadline = self._await(sent, POLLOUT, deadline, flags)
-                sent = _send(self._world, self._handle, address, n, flags)
+            try:
+                while sent < 0:
+                    deadline = self._await(sent, POLLOUT, deadline, flags)
+                    sent = _send(self._world, self._handle, address, n, flags)
+            except BaseException:
+                _keep = None        # the traceback has this frame, and the caller may want to change his buffer
+                raise
         return sent
 
     def _open_with(self, data: Any, flags: int, where: tuple[int, int, int, int] = (0, 0, 0, 0)) -> int:
@@ -135,7 +139,11 @@ class Transfer(Base):
                     if done >= n:
                         return
             else:
-                deadline = self._await(sent, POLLOUT, deadline, flags)
+                try:
+                    deadline = self._await(sent, POLLOUT, deadline, flags)
+                except BaseException:
+                    _keep = None
+                    raise
             sent = _send(self._world, self._handle, address + done, n - done, flags)
 
     def sendto(self, data: Any, *arguments: Any) -> int:
@@ -165,7 +173,11 @@ class Transfer(Base):
             return self._cork(data, flags, ancillary.plain(to))
         deadline = 0
         while sent < 0:
-            deadline = self._await(sent, POLLOUT, deadline, flags)
+            try:
+                deadline = self._await(sent, POLLOUT, deadline, flags)
+            except BaseException:
+                _keep = None
+                raise
             sent = _sendto(self._world, self._handle, where, n, flags, hi, lo, port, scope)
         return int(sent)
 
@@ -374,9 +386,11 @@ class Transfer(Base):
             room = _shorten(nbytes, room, "recv_into")
         if room == 0:
             return 0
-        if flags.__class__ is not int:
-            flags = c_int(flags)
-        return self._recv_at(address, room, flags)
+        try:
+            return self._recv_at(address, room, flags if flags.__class__ is int else c_int(flags))
+        except BaseException:
+            _keep = None
+            raise
 
     def _recv_at(self, address: int, room: int, flags: int) -> int:
         deadline = 0
@@ -435,7 +449,11 @@ class Transfer(Base):
         if self._kind is _TCP:
             return self.recv_into(buffer, room, flags), None
         out = bytes(64)
-        got = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL, out)
+        try:
+            got = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL, out)
+        except BaseException:
+            _keep = None
+            raise
         hi, lo, port, scope = _sender(out)
         return got, names.unparse(self._af, hi, lo, port, scope)
 

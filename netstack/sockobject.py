@@ -165,8 +165,6 @@ class socket(Transfer, metaclass=ABCMeta):
         hi, lo, port, scope = names.parse(self._stack, self._af, address, "connect")
         sys.audit("socket.connect", self, address)
         r = int(entry.connect(self._world, self._handle, hi, lo, port, scope))
-        if r == -EINPROGRESS and self._description.user_end >= 0:
-            self._description.begins_anew()
         patience = self._patience
         if patience == 0 or not (r == -EINPROGRESS or (r == -EALREADY and patience < 0)):
             return r

@@ -638,8 +638,8 @@ def poll(tcp: Tcp, t: Tcb) -> int:
 @compiled
 def shown(tcp: Tcp, t: Tcb) -> int:
     """... as the descriptor behind fileno() has it: it cannot take back that it is hung up, so not before there was a
-    connection, or none came about; until then it is only readable."""
+    connection; until then it is only readable."""
     bits = poll(tcp, t)
-    if t.state == State.CLOSED and t.was_open == 0 and t.ep.error == 0:
+    if t.state == State.CLOSED and t.was_open == 0:
         return (bits & ~(POLLHUP | POLLRDHUP)) | POLLIN
     return bits

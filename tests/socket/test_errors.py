@@ -369,3 +369,20 @@ def test_messages_are_linux_messages(stack):
         s.accept()
     assert caught.value.strerror == os.strerror(errno.EINVAL)
     assert str(caught.value) == f"[Errno {errno.EINVAL}] {os.strerror(errno.EINVAL)}"
+
+
+def test_an_error_lets_go_of_the_buffer(connected):
+    """Its traceback has the frames; event loops clear the bytearray that they could not send, while they handle it."""
+    client, _conn = connected()
+    client.setblocking(False)
+    data = bytearray(1 << 20)
+    datagrams = client._stack.socket(type=ns.SOCK_DGRAM)
+    with datagrams:
+        datagrams.setblocking(False)
+        for call in (lambda: client.recv_into(data), lambda: [client.send(data) for _ in range(100)],
+                     lambda: client.sendall(data), lambda: datagrams.sendto(data, ("127.0.0.1", 9)),
+                     lambda: datagrams.recvfrom_into(data)):
+            with pytest.raises(OSError) as caught:
+                call()
+            data.append(0)          # BufferError while anybody holds it
+            assert caught.value
