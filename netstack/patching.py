@@ -15,7 +15,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from .description import ours as description_of
+from .description import ours
 
 SYSTEM = frozenset({"_socket", "multiprocessing", "socket"})
 """Packages of the standard library that keep the system's sockets: they pass descriptors to other processes."""
@@ -36,12 +36,12 @@ def patch() -> None:
         return
     import socket as real
 
-    from . import socket as ours
+    from . import socket as module
     from . import tls  # noqa: F401  - and `ssl`: now, so that its own SSLSocket is the system's for ever
 
     _saved = real
-    sys.modules["socket"] = ours
-    _switch(real, ours)
+    sys.modules["socket"] = module
+    _switch(real, module)
     _teach()
 
 
@@ -50,12 +50,12 @@ def unpatch() -> None:
     global _saved
     if _saved is None:
         return
-    from . import socket as ours
+    from . import socket as module
 
     while _undo:
         owner, name, value = _undo.pop()
         setattr(owner, name, value)
-    _switch(ours, _saved)
+    _switch(module, _saved)
     sys.modules["socket"] = _saved
     _saved = None
 
@@ -97,7 +97,7 @@ def _teach() -> None:
 
 def _sendfile(real: Any, out_fd: int, in_fd: int, offset: int | None, count: int, *more: Any, **keywords: Any) -> int:
     """os.sendfile; to a socket of ours as to one that does not block (the event loop's `sock_sendfile` calls it)."""
-    description = description_of(out_fd)
+    description = ours(out_fd)
     if description is None:
         return int(real(out_fd, in_fd, offset, count, *more, **keywords))
     from .sockobject import socket
@@ -114,13 +114,13 @@ def _sendfile(real: Any, out_fd: int, in_fd: int, offset: int | None, count: int
 async def _getaddrinfo(self: Any, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                        flags: int = 0) -> Any:
     """As the event loop's own, in a thread that uses this task's stack."""
-    from . import socket as ours
+    from . import socket as module
 
-    return await self.run_in_executor(None, copy_context().run, ours.getaddrinfo, host, port, family, type, proto,
+    return await self.run_in_executor(None, copy_context().run, module.getaddrinfo, host, port, family, type, proto,
                                       flags)
 
 
 async def _getnameinfo(self: Any, sockaddr: Any, flags: int = 0) -> Any:
-    from . import socket as ours
+    from . import socket as module
 
-    return await self.run_in_executor(None, copy_context().run, ours.getnameinfo, sockaddr, flags)
+    return await self.run_in_executor(None, copy_context().run, module.getnameinfo, sockaddr, flags)

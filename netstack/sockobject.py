@@ -77,6 +77,13 @@ class socket(Transfer, metaclass=ABCMeta):
         self._open(stack, family, type, proto)
         return self
 
+    @classmethod
+    def _of(cls: _class[S], description: Description) -> S:
+        """Another object for an open socket, without its descriptor."""
+        self: S = object.__new__(cls)
+        self._share(description)
+        return self
+
     # Naming and connecting
 
     def bind(self, address: Any, /) -> None:
@@ -299,13 +306,6 @@ class socket(Transfer, metaclass=ABCMeta):
             raise self._error(-EBADF)
         made = self._of(self._description)
         made.settimeout(self._timeout)
-        return made
-
-    @classmethod
-    def _of(cls: type[S], description: Description) -> S:
-        """An object for an open socket, without a descriptor of its own."""
-        made: S = object.__new__(cls)
-        made._share(description)
         return made
 
     def get_inheritable(self) -> bool:

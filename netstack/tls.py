@@ -12,7 +12,6 @@ import os
 import socket as real
 import ssl
 import warnings
-from abc import ABCMeta
 from errno import EINVAL, ENOTCONN
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -41,18 +40,12 @@ def _of_the_system() -> Any:
 _create_system = _of_the_system()
 
 
-class _Either(ABCMeta):
-    """isinstance(sock, ssl.SSLSocket) holds for the system's TLS sockets, too."""
+class SSLSocket(socket):
+    """A stream socket of a stack with TLS on it; see `ssl.SSLSocket` of the standard library.
 
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return type.__instancecheck__(cls, instance) or (
-            cls.__dict__.get("_stands_for_both", False) and type.__instancecheck__(SystemSSLSocket, instance))
+    The system's TLS sockets count as instances.
+    """
 
-
-class SSLSocket(socket, metaclass=_Either):
-    """A stream socket of a stack with TLS on it; see `ssl.SSLSocket` of the standard library."""
-
-    _stands_for_both = True
     _context: ssl.SSLContext
     _sslobj: Any                    # of OpenSSL; None: plain text, before or after TLS
     _records: Records
@@ -110,9 +103,10 @@ class SSLSocket(socket, metaclass=_Either):
         timeout = sock.gettimeout()
         if not sock._handle:
             raise sock._error(-9)
-        self._share(sock._description)
+        self._adopt(sock._description)
+        self._own_fd, sock._own_fd = sock._own_fd, -1
+        sock._handle = 0
         sock._closed = True
-        sock._real_close()
         self.settimeout(timeout)
 
     def _is_connected(self) -> bool:
@@ -187,7 +181,7 @@ class SSLSocket(socket, metaclass=_Either):
         made = self._context.wrap_socket(cast(Any, conn), server_side=True,
                                          do_handshake_on_connect=self.do_handshake_on_connect,
                                          suppress_ragged_eofs=self.suppress_ragged_eofs) \
-            if isinstance(self._context.sslsocket_class, _Either) else \
+            if SSLSocket in cast(Any, self._context).sslsocket_class.__mro__ else \
             type(self)._create(conn, True, self.do_handshake_on_connect, self.suppress_ragged_eofs, None, self._context)
         return made, peer
 
@@ -394,7 +388,7 @@ class SSLSocket(socket, metaclass=_Either):
         self._records.run(self, "post-handshake", self._sslobj.verify_client_post_handshake)
 
 
-SSLSocket.__module__ = "netstack.tls"
+SSLSocket.register(SystemSSLSocket)
 
 
 def wrap(sock: socket, context: ssl.SSLContext, *, server_side: bool = False, do_handshake_on_connect: bool = True,
