@@ -72,3 +72,60 @@ def test_no_such_module() -> None:
     assert done.returncode == 1
     assert "no module named no_such_module_at_all" in done.stderr.lower()
     assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_work_is_said(tmp_path: Path) -> None:
+    """Libraries that open sockets in C, and a process that forks; uvloop is left out, and others have asyncio then."""
+    (tmp_path / "pycurl.py").write_text("there = True\n")
+    (tmp_path / "uvloop.py").write_text("there = True\n")
+    script = tmp_path / "program.py"
+    script.write_text('''
+import os, socket, sys
+import pycurl
+try:
+    import uvloop
+except ImportError as error:
+    print("no uvloop")
+server = socket.create_server(("127.0.0.1", 80))
+sys.stdout.flush()
+pid = os.fork()
+if pid == 0:
+    try:
+        server.accept()
+    except OSError as error:
+        print(error.strerror, flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+server.close()
+''')
+    done = run(script)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "no uvloop")
+    assert "child" in done.stdout
+    assert "pycurl works in C" in done.stderr
+    assert "was forked" in done.stderr
+    assert done.stderr.count("netstack run:") == 2
+
+
+def test_tls_of_a_program(tmp_path: Path) -> None:
+    """http.server with TLS and urllib, which know nothing of netstack."""
+    trustme = pytest.importorskip("trustme")
+    ca = trustme.CA()
+    ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    script = tmp_path / "secure.py"
+    script.write_text('''
+import http.server, os, ssl, sys, threading, urllib.request
+os.chdir(sys.argv[1])
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 443), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("server.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+trusting = ssl.create_default_context(cafile="ca.pem")
+with urllib.request.urlopen("https://localhost/secure.py", context=trusting, timeout=30) as answer:
+    print(answer.read() == open("secure.py", "rb").read())
+server.shutdown()
+server.server_close()
+''')
+    done = run(script, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
