@@ -145,7 +145,7 @@ def world():
 
 
 def socket_of(w) -> tuple[int, object]:
-    h = life.open(engine.addressof(w), int(Kind.UDP), 2)
+    h = life.open(engine.addressof(w), int(Kind.UDP), 2, 0)
     return h, handles.endpoint_of(w, h)
 
 
@@ -182,7 +182,7 @@ def test_how_many_are_woken(world, monkeypatch):
 def test_nobody_drives_while_a_selector_serves(world):
     """Its thread is busy with what was ready, and runs the next turn: others sleep meanwhile."""
     h, _ = socket_of(world)
-    selector = life.open(engine.addressof(world), int(Kind.SELECTOR), 2)
+    selector = life.open(engine.addressof(world), int(Kind.SELECTOR), 2, 0)
 
     def turns(handle: int) -> int:
         before = world.driven

@@ -123,7 +123,8 @@ class Run:
         where = ctypes.addressof(out)
         hi, lo, port, scope = self.place()
         arguments: tuple[int, ...] = {
-            "open": (c.choice([1, 1, 1, 2, 3, 9]), c.choice([2, 2, 10, 1])),
+            "open": (c.choice([1, 1, 1, 1, 2, 2, 3, 5, 6, 9]), c.choice([2, 2, 10, 1]),
+                     c.choice([3, 17, 1, 253, 0x1_0800])),
             "bind": (h, *c.choice([(0, 0), (hi, lo), (0, from_v4(0xC000_0201))]), port),
             "listen": (h, c.randrange(-1, 4)),
             "connect": (h, hi, lo, port, scope),
