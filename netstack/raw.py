@@ -9,7 +9,7 @@ from __future__ import annotations
 from . import datagram, udp
 from .datagram import Datagrams, Destination, Sock
 from .endpoint import RECVERR, RECVERR6, Kind
-from .errors import EDESTADDRREQ, EINVAL, EMSGSIZE, EPIPE
+from .errors import EDESTADDRREQ, EINVAL, EMSGSIZE
 from .ip import checksum, ipv4, ipv6, multicast
 from .ip import output as ip_output
 from .ip.address import is_multicast, is_v4
@@ -88,11 +88,11 @@ def _passes(s: Sock, net: Net, v4: bool) -> bool:
 @compiled
 def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination, now: int) -> int:
     """Send n bytes behind a header of ours, or with one of their own.  n, or -errno."""
-    if s.write_closed:
-        return -EPIPE
     if to.hi == 0 and to.lo == 0:
         return -EDESTADDRREQ
     v4 = s.ep.family == datagram.AF_INET
+    if not v4 and to.port != 0 and to.port != s.protocol and s.protocol != RAW:
+        return -EINVAL                                          # the port is the protocol, if it is anything
     if n > (ipv4.LARGEST if v4 else ipv6.LARGEST):
         return -EMSGSIZE
     r = udp.set_packet(net, s, to, s.protocol, now)

@@ -11,7 +11,7 @@ import socket as real
 import stat
 import struct
 import sys
-from errno import EAGAIN, EDESTADDRREQ, EINPROGRESS, EMSGSIZE
+from errno import EAGAIN, EBADF, EDESTADDRREQ, EINPROGRESS, EMSGSIZE
 from operator import index as to_int
 from typing import Any
 
@@ -252,8 +252,14 @@ class Transfer(Base):
         flags = c_int(flags)
         where = (0, 0, 0, 0) if address is None else names.parse(self._stack, self._af, address, "sendmsg")
         if self._kind is _TCP:
-            ancillary.check_socket(said)
+            try:
+                ancillary.check_socket(said)
+            except OSError:
+                self.send(b"", flags)               # what is wrong with the connection goes first
+                raise
             return self.send(data, flags) if address is None else self.sendto(data, flags, address)
+        if self._handle == 0:
+            raise self._error(-EBADF)
         to = ancillary.destination(self, said, where)
         if to is None:
             return self.send(data, flags) if address is None else self._send_datagram(data, flags, where)

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from errno import EINVAL, ENODEV, ENOENT, ENOPROTOOPT, EOPNOTSUPP
+from errno import EBADF, EINVAL, ENODEV, ENOENT, ENOPROTOOPT, EOPNOTSUPP
 from operator import index as to_int
 from typing import TYPE_CHECKING, Any
 
@@ -316,6 +316,11 @@ def _find(sock: Base, level: int, name: int, writing: bool) -> Option:
     return option
 
 
+def _check_open(sock: Base) -> None:
+    if sock._handle == 0:
+        raise sock._error(-EBADF)
+
+
 def _invalid() -> OSError:
     return OSError(EINVAL, "Invalid argument")
 
@@ -325,6 +330,7 @@ def _invalid() -> OSError:
 def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
     """`setsockopt` with three arguments: value is an int, or the bytes of the C type."""
     level, name = int(to_int(level)), int(to_int(name))
+    _check_open(sock)
     if not isinstance(value, int):
         try:
             value = bytes(memoryview(value))
@@ -482,6 +488,7 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
     level, name, buflen = int(to_int(level)), int(to_int(name)), int(to_int(buflen))
     if not 0 <= buflen <= LARGEST_RESULT:
         raise OSError("getsockopt buflen out of range")
+    _check_open(sock)
     option = _find(sock, level, name, False)
     form = option.form
     if form is Form.LINGER:

@@ -181,8 +181,6 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     lo = to.lo
     port = to.port
     segment = to.segment if to.segment >= 0 else s.segment
-    if s.write_closed:
-        return -EPIPE
     if port == 0:
         return -EINVAL if hi != 0 or lo != 0 else -EDESTADDRREQ
     if n > MAX_DATAGRAM:
@@ -190,6 +188,8 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     r = set_packet(net, s, to, PROTOCOL, now)
     if r < 0:
         return r
+    if s.write_closed:
+        return -EPIPE
     if s.ep.local_port == 0:
         r = datagram.bind(d, s, 0)
         if r < 0:

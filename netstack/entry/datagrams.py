@@ -3,13 +3,14 @@ from __future__ import annotations
 
 from .. import datagram, drive, endpoint, engine, handles
 from ..endpoint import Endpoint, Kind
-from ..errors import EAGAIN, EBUSY, EDESTADDRREQ, EINPROGRESS, EOPNOTSUPP
+from ..errors import EAGAIN, EBUSY, EDESTADDRREQ, EINPROGRESS, EMSGSIZE, EOPNOTSUPP
 from ..machine import addressof, at, compiled, invoke6, offsetof, ring
 from ..machine import lock as mutex
 from ..world import World
 from .streams import MSG_ERRQUEUE, MSG_MORE, MSG_OOB, MSG_PEEK, MSG_PROBE
 
 AF_INET = 2
+LARGEST = 0xFFFF                    # bytes of a datagram that Linux looks at any further
 ANY_V4 = 0xFFFF_0000_0000           # ::ffff:0.0.0.0, as Python writes the IPv4 wildcard
 SOCK_RCV_LOCK = offsetof(datagram.Sock, "rcv_lock")
 
@@ -18,7 +19,12 @@ SOCK_RCV_LOCK = offsetof(datagram.Sock, "rcv_lock")
 def send(w: World, ep: Endpoint, address: int, n: int, flags: int, hi: int, lo: int, port: int, scope: int) -> int:
     """n, or -errno; -EINPROGRESS when it is for `sockdata` to put together (MSG_MORE)."""
     if flags & (MSG_OOB | MSG_PROBE):
-        return n if not flags & MSG_OOB else -EOPNOTSUPP    # MSG_PROBE: nothing is sent
+        if flags & MSG_OOB and (ep.family == AF_INET or ep.kind != Kind.UDP):
+            return -EOPNOTSUPP
+        if flags & MSG_PROBE:                           # nothing is sent
+            return n
+    if n > LARGEST and ep.family == AF_INET:
+        return -EMSGSIZE
     if ep.kind == Kind.UDP and (flags & MSG_MORE or handles.socket(w, ep.index).corked != 0):
         return -EINPROGRESS
     if port == 0 and hi == 0 and lo == 0 and ep.kind != Kind.PACKET:
@@ -59,7 +65,10 @@ def _send_there(w: World, ep: Endpoint, address: int, n: int, to: datagram.Desti
 def send_with(w: World, ep: Endpoint, address: int, n: int, flags: int, to: datagram.Destination) -> int:
     """`send` to where, and in the way that, a Destination of the caller's says; port 0 with no address: to the peer."""
     if flags & (MSG_OOB | MSG_PROBE):
-        return n if not flags & MSG_OOB else -EOPNOTSUPP
+        if flags & MSG_OOB and (ep.family == AF_INET or ep.kind != Kind.UDP):
+            return -EOPNOTSUPP
+        if flags & MSG_PROBE:
+            return n
     if to.port == 0 and to.hi == 0 and to.lo == 0:
         to.hi = ep.remote_hi
         to.lo = ep.remote_lo

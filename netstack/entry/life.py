@@ -96,9 +96,11 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
         if port != 0:
             handles.socket(w, ep.index).ethertype = port
         return 0
-    if (ep.local_port != 0 and ep.kind != Kind.RAW) or (
-            handles.is_tcp(h) and handles.connection(w, ep.index).state != State.CLOSED):
-        return -EINVAL
+    again = ep.remote_port != 0 if ep.kind == Kind.RAW else ep.local_port != 0
+    if handles.is_tcp(h) and handles.connection(w, ep.index).state != State.CLOSED:
+        again = True
+    if again and (ep.family != AF_INET or ep.kind == Kind.RAW):
+        return -EINVAL                                  # Linux looks at an IPv4 address first
     if hi == 0 and lo == ANY_V4:
         if ep.family == AF_INET6 and ep.v6only:
             return -EINVAL
@@ -110,6 +112,8 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
             return -EADDRNOTAVAIL
         if addresses.is_link_local(hi, lo) and ep.interface == 0:
             ep.interface = _interface_with(w, hi, lo)
+    if again:
+        return -EINVAL
     ep.local_hi = hi
     ep.local_lo = lo
     asked = ep.bound
@@ -260,7 +264,7 @@ def _connect_datagram(w: World, s: datagram.Sock, hi: int, lo: int, port: int, n
     e.local_lo = w.net.chosen.src_lo
     e.remote_hi = hi
     e.remote_lo = lo
-    e.remote_port = port if e.kind == Kind.UDP else max(port, 1)
+    e.remote_port = port if e.kind == Kind.UDP else e.local_port if e.kind == Kind.RAW else max(port, 1)
     return 0
 
 
@@ -314,7 +318,9 @@ def shutdown(w: World, h: int, ep: Endpoint, how: int) -> int:
     now = drive.time(w)
     w.tcp.now = now
     result = 0
-    if handles.is_tcp(h):
+    if handles.is_tcp(h) and how == 1 and handles.connection(w, ep.index).state == State.LISTEN:
+        result = 0                                      # as Linux: nothing was to be sent
+    elif handles.is_tcp(h):
         result = calls.shutdown(w.tcp, handles.connection(w, ep.index), how, now)
     elif how != calls.LINGER:
         result = datagram.shutdown(w.datagrams, handles.socket(w, ep.index), how)

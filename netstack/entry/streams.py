@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .. import drive, engine
 from ..endpoint import URGENT, Endpoint, enter_call, on_nothing_read
-from ..errors import EAGAIN, EBUSY, EINPROGRESS, EISCONN, EOPNOTSUPP
+from ..errors import EAGAIN, EBUSY, EINPROGRESS, EISCONN, ENOTCONN, EOPNOTSUPP
 from ..machine import addressof, compiled, offsetof, ring, store64
 from ..machine import lock as mutex
 from ..tcp import calls, inplace, memory, receive, tcb
@@ -125,6 +125,8 @@ def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
     """Bytes, 0 at the end, or -errno; the caller is counted in `users`."""
     if flags & MSG_ERRQUEUE:
         return -EAGAIN                                  # a stream has no such queue
+    if flags & MSG_OOB and t.state == tcb.State.LISTEN:
+        return -ENOTCONN
     mutex.lock(addressof(t) + RCV_LOCK)
     if ep.handler != 0 or (t.space.rcv_lent and not flags & (MSG_PEEK | MSG_OOB)):
         mutex.unlock(addressof(t) + RCV_LOCK)
