@@ -114,13 +114,15 @@ def _sendfile(real: Any, out_fd: int, in_fd: int, offset: int | None, count: int
 async def _getaddrinfo(self: Any, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                        flags: int = 0) -> Any:
     """As the event loop's own, in a thread that uses this task's stack."""
-    from . import socket as module
+    from asyncio import base_events
 
+    module: Any = vars(base_events)["socket"]
     return await self.run_in_executor(None, copy_context().run, module.getaddrinfo, host, port, family, type, proto,
                                       flags)
 
 
 async def _getnameinfo(self: Any, sockaddr: Any, flags: int = 0) -> Any:
-    from . import socket as module
+    from asyncio import base_events
 
+    module: Any = vars(base_events)["socket"]
     return await self.run_in_executor(None, copy_context().run, module.getnameinfo, sockaddr, flags)

@@ -16,6 +16,7 @@ from errno import EINVAL, ENOTCONN
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .description import ours
 from .dialing import DEFAULT_TIMEOUT
 from .sockbase import Base
 from .sockobject import socket
@@ -38,6 +39,17 @@ def _of_the_system() -> Any:
 
 
 _create_system = _of_the_system()
+
+
+def _behind(sock: Any) -> Any:
+    """The stack's socket behind an object that only stands for one (a program's wrapper); else the object itself."""
+    fileno = getattr(sock, "fileno", None)
+    if fileno is None or ours(fileno()) is None:
+        return sock
+    timeout = sock.gettimeout()
+    found = socket(fileno=sock.detach())
+    found.settimeout(timeout)
+    return found
 
 
 class SSLSocket(socket):
@@ -65,6 +77,8 @@ class SSLSocket(socket):
                 suppress_ragged_eofs: bool = True, server_hostname: Any = None, context: Any = None,
                 session: Any = None) -> Any:
         """What SSLContext.wrap_socket calls.  A socket of the system becomes one of its TLS sockets."""
+        if not isinstance(sock, Base):
+            sock = _behind(sock)
         if not isinstance(sock, Base):
             return _create_system(SystemSSLSocket, sock, server_side, do_handshake_on_connect, suppress_ragged_eofs,
                                   server_hostname, context, session)

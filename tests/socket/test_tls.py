@@ -357,6 +357,25 @@ def test_the_system_s_sockets_keep_their_own(patched, spawn, server_context, cli
         assert server.recv(1) == b"x"
 
 
+def test_an_object_that_stands_for_a_socket(patched, connected, spawn, life, server_context, client_context):
+    """Programs wrap sockets in objects of their own."""
+    class Wrapper:
+        def __init__(self, sock):
+            self.__sock = sock
+
+        def __getattr__(self, name):
+            return getattr(self.__sock, name)
+
+    client, conn = connected()
+    conn.settimeout(30)
+    serving = spawn(server_context.wrap_socket, Wrapper(conn), True)
+    with client_context.wrap_socket(client, server_hostname="server.example") as client, serving.result() as server:
+        assert isinstance(server, ns.socket)
+        assert server.gettimeout() == 30
+        client.sendall(b"x")
+        assert server.recv(1) == b"x"
+
+
 def test_without_patch(stack, connected, spawn, server_context, client_context):
     client, conn = connected()
     serving = spawn(lambda: tls.wrap(conn, server_context, server_side=True))
