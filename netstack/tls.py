@@ -8,24 +8,30 @@ context's; the bytes go through `tlsrecords`.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import socket as real
 import ssl
+import struct
 import warnings
 from errno import EINVAL, ENOTCONN
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from . import entry
 from .description import ours
 from .dialing import DEFAULT_TIMEOUT
 from .sockbase import Base
 from .sockobject import socket
-from .tlsrecords import Records
+from .tlsrecords import PIECE, Records
 
 if TYPE_CHECKING:
     from .stack import Stack
 
 S = TypeVar("S", bound="SSLSocket")
+
+RESET = struct.pack("ii", 1, 0)     # SO_LINGER: close with a reset
+MOST_REST = 16                      # pieces of what nobody can read any more
 
 SystemSSLSocket = ssl.SSLSocket
 """The standard library's, for the system's sockets."""
@@ -315,8 +321,31 @@ class SSLSocket(socket):
         super().shutdown(how)
 
     def _real_close(self) -> None:
+        if self._sslobj is not None and self._handle and entry.available(self._world, self._handle) > 0:
+            with contextlib.suppress(OSError):
+                self._take_the_rest()
         self._sslobj = None
         super()._real_close()
+
+    def _take_the_rest(self) -> None:
+        """What is unread makes close a reset, which may overtake what was sent, an alert or the last text.
+
+        For text that the application has not read that is right (RFC 2525 2.17).  Session tickets, and what came
+        after an alert of ours, it could not have read.
+        """
+        self.settimeout(0.0)
+        if self._sslobj.version() is not None:
+            try:
+                if self._records.run(self, "read", self._sslobj.read, 1):
+                    self.setsockopt(real.SOL_SOCKET, real.SO_LINGER, RESET)
+                return
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except ssl.SSLError:
+                pass
+        for _ in range(MOST_REST):
+            if not super().recv(PIECE):
+                break
 
     # What was agreed on
 

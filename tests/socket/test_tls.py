@@ -17,6 +17,8 @@ import netstack
 import netstack.socket as ns
 from netstack import tls
 
+from ..waiting import until
+
 trustme = pytest.importorskip("trustme")
 
 HOST = "127.0.0.1"
@@ -294,6 +296,40 @@ def test_ragged_end(secured):
         else:
             with pytest.raises(ssl.SSLEOFError):
                 client.recv(1)
+
+
+def test_tickets_that_nobody_has_read_are_no_reason_for_a_reset(secured):
+    """A client that closes without a read: the server sees the end, and all that was sent.  Unread text is one."""
+    client, server = secured()
+    until(lambda: select.select([client], [], [], 0)[0])        # the tickets
+    client.sendall(b"last words")
+    client.close()
+    assert server.recv(100) == b"last words"
+    assert server.recv(100) == b""
+    client, server = secured()
+    server.sendall(b"x")
+    assert client.recv(1) == b"x"                               # and the tickets before it
+    server.sendall(b"text")
+    until(lambda: select.select([client], [], [], 0)[0])
+    client.close()
+    with pytest.raises(ConnectionResetError):
+        server.recv(100)
+
+
+def test_an_alert_arrives(patched, connected, spawn, ca, server_context, client_context):
+    """The server refuses the client's certificate while more of the client's handshake is unread."""
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    client, conn = connected()
+
+    def serve():
+        with pytest.raises(ssl.SSLError, match="(?i)peer did not return a certificate"):
+            server_context.wrap_socket(conn, True)
+
+    serving = spawn(serve)
+    with client_context.wrap_socket(client, server_hostname="server.example") as client:
+        serving.result()
+        with pytest.raises(ssl.SSLError, match="(?i)alert"):
+            client.recv(1)
 
 
 def test_what_is_no_tls(patched, connected, server_context):
