@@ -114,15 +114,11 @@ def _sendfile(real: Any, out_fd: int, in_fd: int, offset: int | None, count: int
 async def _getaddrinfo(self: Any, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
                        flags: int = 0) -> Any:
     """As the event loop's own, in a thread that uses this task's stack."""
-    from asyncio import base_events
-
-    module: Any = vars(base_events)["socket"]
-    return await self.run_in_executor(None, copy_context().run, module.getaddrinfo, host, port, family, type, proto,
-                                      flags)
+    events: Any = sys.modules["asyncio.base_events"]        # what stands there for `socket` may be a test's
+    function = self._getaddrinfo_debug if self._debug else events.socket.getaddrinfo
+    return await self.run_in_executor(None, copy_context().run, function, host, port, family, type, proto, flags)
 
 
 async def _getnameinfo(self: Any, sockaddr: Any, flags: int = 0) -> Any:
-    from asyncio import base_events
-
-    module: Any = vars(base_events)["socket"]
-    return await self.run_in_executor(None, copy_context().run, module.getnameinfo, sockaddr, flags)
+    events: Any = sys.modules["asyncio.base_events"]
+    return await self.run_in_executor(None, copy_context().run, events.socket.getnameinfo, sockaddr, flags)

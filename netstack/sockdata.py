@@ -251,6 +251,7 @@ class Transfer(Base):
         said = ancillary.listed(ancdata)
         flags = c_int(flags)
         where = (0, 0, 0, 0) if address is None else names.parse(self._stack, self._af, address, "sendmsg")
+        sys.audit("socket.sendmsg", self, address)
         if self._kind is _TCP:
             try:
                 ancillary.check_socket(said)

@@ -10,11 +10,11 @@ LIMIT = 10.0            # seconds: far more than anything takes, on a loaded mac
 STEP = 0.001
 
 
-def until(is_so: Callable[[], Any], what: str = "it") -> None:
+def until(is_so: Callable[[], Any], what: str = "it", limit: float = LIMIT) -> None:
     """Wait until `is_so()`; an AssertionError when it does not become so."""
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + limit
     while not is_so():
-        assert time.monotonic() < deadline, f"{what} did not come in {LIMIT:.0f} s"
+        assert time.monotonic() < deadline, f"{what} did not come in {limit:.0f} s"
         time.sleep(STEP)
 
 

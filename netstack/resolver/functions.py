@@ -175,6 +175,7 @@ def getnameinfo(stack: Stack, address: Any, flags: int) -> tuple[str, str]:
     """(host, service) of a socket address; see `socket.getnameinfo`."""
     if not isinstance(address, tuple):
         raise TypeError("getnameinfo() argument 1 must be a tuple")
+    sys.audit("socket.getnameinfo", address)
     host, service = real.getnameinfo((*address[:3], 0) if len(address) > 3 else address,
                                      int(flags) | real.NI_NUMERICHOST)
     if not flags & real.NI_NUMERICHOST:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,49 @@ def test_no_permission(bare_tap: str) -> None:
     assert done.returncode == 1
     assert "other0" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def name_server(bare_tap: str) -> Any:
+    """A UDP socket of Linux that answers every question for "A" with 192.0.2.7; `.asked` has the questions."""
+    import dns.message
+    import dns.rrset
+
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("10.0.0.1", 53))
+    asked = []
+
+    def serve() -> None:
+        while True:
+            data, peer = sock.recvfrom(2000)
+            if not data:
+                return
+            query = dns.message.from_wire(data)
+            question = query.question[0]
+            asked.append(str(question.name))
+            reply = dns.message.make_response(query)
+            if question.rdtype == 1:
+                reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", "A", "192.0.2.7"))
+            sock.sendto(reply.to_wire(), peer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield asked
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+        end.sendto(b"", ("10.0.0.1", 53))
+    thread.join(10)
+    sock.close()
+
+
+def test_dig(name_server: Any, command: Any) -> None:
+    process = command("dig", *LINK, "www.test", "@10.0.0.1", "--short")
+    out, err = process.communicate(timeout=START)
+    assert (process.returncode, out, _complaints(err)) == (0, "192.0.2.7\n", [])
+    assert name_server == ["www.test."]
+
+
+def test_run_with_names(name_server: Any, command: Any, tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text("import socket; print(socket.gethostbyname('www.test'))\n")
+    process = command("run", *LINK, "--dns", "10.0.0.1", tmp_path / "ask.py")
+    out, err = process.communicate(timeout=START)
+    assert (process.returncode, out, _complaints(err)) == (0, "192.0.2.7\n", [])

@@ -205,11 +205,12 @@ def test_audit_events(stack):
             s.bind(("127.0.0.1", 0))
             there = s.getsockname()
             s.sendto(b"", there)
+            s.sendmsg([b""], (), 0, there)
             s.connect(there)
             ns.getaddrinfo("127.0.0.1", 80, ns.AF_INET, ns.SOCK_STREAM)
         assert events == [
             ("socket.__new__", (s, ns.AF_INET, ns.SOCK_DGRAM, -1)), ("socket.bind", (s, ("127.0.0.1", 0))),
-            ("socket.sendto", (s, there)), ("socket.connect", (s, there)),
+            ("socket.sendto", (s, there)), ("socket.sendmsg", (s, there)), ("socket.connect", (s, there)),
             ("socket.getaddrinfo", ("127.0.0.1", 80, ns.AF_INET, ns.SOCK_STREAM, 0))]
     finally:
         _listening = False

@@ -67,7 +67,7 @@ times: dict[str, float] = {}
 
 
 def name(test: Any) -> str:
-    """Class and method; a whole class or module that could not be set up by its own words."""
+    """Module, class and method; of what could not be set up its own words."""
     return str(test.id()).removeprefix("test.")
 
 
@@ -97,7 +97,7 @@ def main() -> None:
         unwanted = {} if arguments.all else not_run()
         for test in each(unittest.defaultTestLoader.loadTestsFromModule(module)):
             whole = name(test)
-            short = whole.partition(".")[2]
+            short = whole.removeprefix(f"{arguments.module}.")
             if arguments.names and not any(fnmatch.fnmatchcase(short, pattern) for pattern in arguments.names):
                 continue
             for pattern, reason in unwanted.items():

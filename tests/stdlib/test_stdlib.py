@@ -15,39 +15,42 @@ import pytest
 
 from netstack.machine.mode import IMAGE
 
+from ..waiting import until
 from .run import not_run
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 200         # seconds that a module may take on a slow machine; here the slowest takes 40
+WAIT = 600          # ... and that a test may wait for its module's turn
+BESIDE = 2          # modules at a time: they sleep most of the time
 
 MODULES = {         # and how many tests run at least, so that none of them is empty by mistake
     "test_socket": 400,
     "test_asynchat": 20,
     "test_asyncio.test_base_events": 90,
     "test_asyncio.test_buffered_proto": 1,
-    "test_asyncio.test_context": 1,
     "test_asyncio.test_events": 150,
-    "test_asyncio.test_pep492": 8,
     "test_asyncio.test_selector_events": 90,
+    "test_asyncio.test_sendfile": 40,
     "test_asyncio.test_server": 2,
     "test_asyncio.test_sock_lowlevel": 30,
+    "test_asyncio.test_ssl": 15,
+    "test_asyncio.test_sslproto": 15,
     "test_asyncio.test_streams": 50,
-    "test_asyncio.test_transports": 5,
     "test_asyncio.test_unix_events": 90,
     "test_asyncore": 80,
     "test_docxmlrpc": 8,
     "test_epoll": 8,
-    "test_ftplib": 40,
+    "test_ftplib": 80,
     "test_httplib": 90,
     "test_httpservers": 50,
-    "test_imaplib": 40,
+    "test_imaplib": 70,
+    "test_logging": 150,
     "test_nntplib": 50,
     "test_poll": 5,
-    "test_poplib": 18,
-    "test_robotparser": 50,
+    "test_poplib": 60,
     "test_select": 4,
     "test_selectors": 60,
-    "test_smtpd": 100,
+    "test_smtplib": 60,
     "test_socketserver": 12,
     "test_telnetlib": 15,
     "test_urllib": 80,
@@ -57,12 +60,9 @@ MODULES = {         # and how many tests run at least, so that none of them is e
     "test_xmlrpc": 70,
 }
 NOT = {             # those that live on sockets too, and do not run
-    "test_asyncio.test_sendfile": "waits for os.sendfile on our descriptors",
-    "test_asyncio.test_ssl": "TLS",
-    "test_asyncio.test_sslproto": "TLS",
-    "test_smtplib": "a listener looks readable until its first event, and the server polls in vain",
-    "test_ssl": "of the ssl module itself, which keeps the system's sockets",
+    "test_multiprocessing_fork": "its sockets go to other processes: the system's",
     "test_smtpnet": "asks the Internet",
+    "test_ssl": "of the ssl module itself, with the system's sockets",
     "test_timeout": "asks the Internet",
     "test_urllib2net": "asks the Internet",
     "test_urllibnet": "asks the Internet",
@@ -71,18 +71,33 @@ NOT = {             # those that live on sockets too, and do not run
 pytestmark = pytest.mark.skipif(not IMAGE, reason="runs as users have it: with the image")
 
 
-@pytest.mark.timeout(LIMIT + 30)
+@pytest.fixture(scope="module")
+def results(request, tmp_path_factory):
+    """results(module): what `run` has told of it.  All that were selected run, from the beginning, in processes."""
+    there = tmp_path_factory.mktemp("stdlib")
+    selected = [item.callspec.params["module"] for item in request.session.items
+                if getattr(item, "callspec", None) and item.module is request.module]
+    installed = [module for module in selected if is_installed(f"test.{module}")]
+    all = subprocess.Popen([sys.executable, "-m", "tests.stdlib.several", str(there), str(BESIDE), str(LIMIT),
+                            *installed], cwd=ROOT)
+
+    def result(module):
+        until(lambda: (there / f"{module}.done").exists() or all.poll() not in (None, 0), module, WAIT)
+        return json.loads((there / f"{module}.done").read_text())
+
+    yield result
+    all.terminate()
+    all.wait()
+
+
+@pytest.mark.timeout(WAIT + 30)
 @pytest.mark.parametrize("module", MODULES)
-def test_of_the_standard_library(module):
+def test_of_the_standard_library(module, results):
     if not is_installed(f"test.{module}"):
         pytest.skip(f"test.{module} is not installed")      # Debian packs it apart; some modules are gone in 3.12
-    done = subprocess.run([sys.executable, "-m", "tests.stdlib.run", module, "--limit", str(LIMIT)], cwd=ROOT,
-                          capture_output=True, text=True, timeout=LIMIT + 20, check=False)
-    report = done.stderr[-20000:]
-    assert done.stdout.strip(), report
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert not told["failed"], f"{told['failed']}\n{report}"
-    assert done.returncode == 0, report
+    told = results(module)
+    assert not told["failed"], f"{told['failed']}\n{told['report']}"
+    assert told["status"] == 0, told["report"]
     assert told["ran"] - len(told["skipped"]) >= MODULES[module]
 
 
