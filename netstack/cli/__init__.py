@@ -11,6 +11,7 @@ COMMANDS = {    # name: the first line of its help
     "run": "Run an unmodified Python program on this stack.",
     "ping": "Send ICMP echo requests.",
     "dig": "Ask a name server, and show what it says.",
+    "tftp": "Files over UDP: get, put, serve.",
     "relay": "Join two TAPs by a bad network.",
     "drill": "Run scripts in packetdrill's language, in virtual time.",
     "warm": "Compile the engine now instead of at first use.",
