@@ -12,6 +12,8 @@ COMMANDS = {    # name: the first line of its help
     "ping": "Send ICMP echo requests.",
     "dig": "Ask a name server, and show what it says.",
     "tftp": "Files over UDP: get, put, serve.",
+    "balance": "A TCP load balancer before some servers.",
+    "chat": "A chat for whoever connects.",
     "relay": "Join two TAPs by a bad network.",
     "drill": "Run scripts in packetdrill's language, in virtual time.",
     "warm": "Compile the engine now instead of at first use.",

@@ -1,0 +1,75 @@
+"""The servers as commands, on a stack of the test's: READY, service, the end at a signal."""
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import nullcontext
+
+from click.testing import CliRunner
+
+import netstack.cli.balance
+import netstack.cli.chat
+from netstack.cli import main
+
+from ..waiting import until
+
+HOST = "127.0.0.1"
+
+
+def during(stack, monkeypatch, module, words, port, client):
+    """Run a command, `client()` beside it when it serves, and send the signal that ends it."""
+    monkeypatch.setattr(module, "opened", lambda link, **_: nullcontext(stack))
+    errors = []
+
+    def beside():
+        try:
+            until(lambda: any(c.local[1] == port for c in stack.connections()), "the server")
+            client()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    # Should the command not be there to take it, the signal shall not end the tests.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    thread = threading.Thread(target=beside)
+    thread.start()
+    try:
+        done = CliRunner().invoke(main, words)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
+    assert errors == []
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_chat(stack, monkeypatch):
+    def client():
+        with stack.create_connection((HOST, 6667)) as sock:
+            assert sock.recv(100) == b"Your name?\r\n"
+
+    assert during(stack, monkeypatch, netstack.cli.chat, ["chat"], 6667, client) == "READY\n"
+
+
+def test_balance(stack, monkeypatch):
+    def client():
+        with stack.create_connection((HOST, 80)) as sock:
+            assert sock.recv(100) == b"hello"
+
+    def greet(server):
+        while True:
+            try:
+                conn, _ = server.accept()
+            except OSError:                     # it is closed
+                return
+            with conn:
+                conn.sendall(b"hello")
+
+    with stack.create_server((HOST, 8001)) as server:
+        thread = threading.Thread(target=greet, args=(server,))
+        thread.start()
+        said = during(stack, monkeypatch, netstack.cli.balance, ["balance", "--port", "80", f"{HOST}:8001"], 80, client)
+    thread.join()
+    assert said == f"READY\n{HOST}:8001: 1 connections\n"
