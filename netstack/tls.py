@@ -325,31 +325,35 @@ class SSLSocket(socket):
         super().shutdown(how)
 
     def _real_close(self) -> None:
-        if self._sslobj is not None and self._handle and entry.available(self._world, self._handle) > 0:
+        mine = self._description if self._handle else None
+        if self._sslobj is not None and mine is not None and mine.references == 1 and mine.linger != 0:
             with contextlib.suppress(OSError):
-                self._take_the_rest()
+                if entry.available(self._world, self._handle) <= 0 or self._take_the_rest():
+                    super().shutdown(real.SHUT_WR)      # FIN first: a ticket that comes now resets nothing for the peer
         self._sslobj = None
         super()._real_close()
 
-    def _take_the_rest(self) -> None:
+    def _take_the_rest(self) -> bool:
         """What is unread makes close a reset, which may overtake what was sent, an alert or the last text.
 
         For text that the application has not read that is right (RFC 2525 2.17).  Session tickets, and what came
-        after an alert of ours, it could not have read.
+        after an alert of ours, it could not have read.  Whether there was no text.
         """
         self.settimeout(0.0)
         if self._sslobj.version() is not None:
             try:
                 if self._records.run(self, "read", self._sslobj.read, 1):
                     self.setsockopt(real.SOL_SOCKET, real.SO_LINGER, RESET)
-                return
+                    return False
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
+                return True
             except ssl.SSLError:
                 pass
-        for _ in range(MOST_REST):
-            if not super().recv(PIECE):
-                break
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(MOST_REST):
+                if not super().recv(PIECE):
+                    break
+        return True
 
     # What was agreed on
 
