@@ -104,10 +104,6 @@ class SSLSocket(socket):
         self.server_hostname = context._encode_hostname(server_hostname)
         self.do_handshake_on_connect = do_handshake_on_connect
         self.suppress_ragged_eofs = suppress_ragged_eofs
-        if not isinstance(sock, Base):              # something that stands for a socket of ours
-            timeout = sock.gettimeout()
-            sock = socket(fileno=sock.detach())
-            sock.settimeout(timeout)
         self._take_over(cast(socket, sock))
         try:
             self._connected = self._is_connected()

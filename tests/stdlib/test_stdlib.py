@@ -52,6 +52,7 @@ MODULES = {         # and how many tests run at least, so that none of them is e
     "test_selectors": 60,
     "test_smtplib": 60,
     "test_socketserver": 12,
+    "test_ssl": 150,
     "test_telnetlib": 15,
     "test_urllib": 80,
     "test_urllib2": 60,
@@ -62,7 +63,6 @@ MODULES = {         # and how many tests run at least, so that none of them is e
 NOT = {             # those that live on sockets too, and do not run
     "test_multiprocessing_fork": "its sockets go to other processes: the system's",
     "test_smtpnet": "asks the Internet",
-    "test_ssl": "of the ssl module itself, with the system's sockets",
     "test_timeout": "asks the Internet",
     "test_urllib2net": "asks the Internet",
     "test_urllibnet": "asks the Internet",
