@@ -1,12 +1,12 @@
 """What a stack shows of itself: connections, routes, counters, dropped packets.  Reads the records; changes nothing."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import names
 from .datagram import Sock
-from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, Endpoint, Kind
+from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, Endpoint, Kind, handle
 from .errors import Drop
 from .ip.net import Net
 from .machine import addressof, at
@@ -39,6 +39,7 @@ class Connection:
     remote: tuple[str, int] | None
     recv_queue: int             # bytes not yet read (a listener: connections not yet accepted)
     send_queue: int             # bytes not yet acknowledged (a listener: its backlog)
+    handle: int = field(default=0, repr=False, compare=False)      # what the engine knows it by (handles.py)
 
 
 def matches(a: tuple[int, int], b: tuple[int, int], prefix: int) -> bool:
@@ -68,8 +69,8 @@ def drops(net: Net) -> dict[str, int]:
 def counters(record: Any) -> dict[str, int]:
     """Every record named `counters`, wherever it stands in the world, with its owner's name before each counter."""
     found: dict[str, int] = {}
-    for name, field in record._layout_.items():
-        if field.kind in REGISTRY.values() and not field.count:
+    for name, part in record._layout_.items():
+        if part.kind in REGISTRY.values() and not part.count:
             inner = getattr(record, name)
             if "counters" in inner._layout_:
                 found.update({f"{name}.{c}": getattr(inner.counters, c) for c in inner.counters._layout_})
@@ -93,11 +94,11 @@ def _tcp(t: Any) -> Connection:
     queue = listening(t) if t.state == State.LISTEN else None
     return Connection("tcp", State(t.state).name.replace("_", "-"), *_names(t.ep),
                       queue.accept_count if queue else t.rcv.tail - t.rcv.head,
-                      queue.backlog if queue else t.snd.tail - t.snd.head)
+                      queue.backlog if queue else t.snd.tail - t.snd.head, handle(t.ep))
 
 
 def _datagram(s: Any) -> Connection:
-    return Connection(_NAMES[Kind(s.ep.kind)], "", *_names(s.ep), s.rcv.tail - s.rcv.head, 0)
+    return Connection(_NAMES[Kind(s.ep.kind)], "", *_names(s.ep), s.rcv.tail - s.rcv.head, 0, handle(s.ep))
 
 
 def _names(ep: Endpoint) -> tuple[tuple[str, int], tuple[str, int] | None]:

@@ -24,7 +24,8 @@ HTTP = 80
 @click.option("--handlers", is_flag=True, help="Echo, discard and chargen as handlers inside the engine; no daytime.")
 @click.option("--queues", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N",
               help="So many engines, each with a queue of a multi-queue TAP (without --http and --pcap).")
-def command(link: Link, http: str | None, handlers: bool, queues: int) -> None:
+@click.option("--monitor", is_flag=True, help="Show the sockets and their rates, once a second.")
+def command(link: Link, http: str | None, handlers: bool, queues: int, monitor: bool) -> None:
     """Serve echo (7), discard (9), daytime (13) and chargen (19) over TCP and UDP.
 
     Prints READY when it does, and ends at SIGINT or SIGTERM.
@@ -40,6 +41,10 @@ def command(link: Link, http: str | None, handlers: bool, queues: int) -> None:
                     life.enter_context(small_servers(stack, handlers))
                 life.enter_context(web(stacks[0], http))
                 click.echo("READY")
+                if monitor:
+                    from ..apps.monitor import watch
+
+                    watch(stacks, stopping)
                 stopping.wait()
         except OSError as error:
             refuse(f"{error.strerror or error}")

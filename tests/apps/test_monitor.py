@@ -1,0 +1,93 @@
+"""The monitor: rows, rates, the table."""
+from __future__ import annotations
+
+import io
+import threading
+from contextlib import ExitStack
+
+import pytest
+from rich.console import Console
+
+import netstack
+from netstack.apps.monitor import Monitor, Row, short, table, text, watch
+
+
+def test_rows_and_rates(life: ExitStack, clock):
+    stack = life.enter_context(netstack.Stack(clock))
+    monitor = Monitor(stack)
+    assert monitor.look() == []
+    with stack.create_server(("127.0.0.1", 7)) as server, stack.socket(type=2) as udp:
+        udp.bind(("127.0.0.1", 9))
+        client = life.enter_context(stack.create_connection(("127.0.0.1", 7)))
+        conn = life.enter_context(server.accept()[0])
+        *busy, listener = monitor.look()
+        assert listener == Row("tcp", "LISTEN", "127.0.0.1:7", "*", 0, 128)
+        assert [(r.protocol, r.state) for r in busy] == [("tcp", "ESTABLISHED")] * 2 + [("udp", "")]
+        assert all(r.send_rate == r.receive_rate == 0 for r in busy)
+        client.sendall(bytes(30_000))
+        clock.advance(2)
+        first, second, *_ = monitor.look()
+        assert {first.local, first.remote} == {second.local, second.remote}
+        sender, receiver = (first, second) if first.local.endswith(f":{client.getsockname()[1]}") else (second, first)
+        assert (sender.sent, receiver.received, receiver.recv_queue) == (30_000, 30_000, 30_000)
+        assert sender.send_rate == receiver.receive_rate == 15_000
+        assert sender.receive_rate == receiver.send_rate == 0
+        assert sender.cwnd == client.info()["snd_cwnd"]
+        assert sender.rtt > 0
+        clock.advance(1)
+        assert all(r.send_rate == 0 for r in monitor.look())
+        client.close()
+        conn.recv(30_000)
+        conn.close()
+        left = [r for r in monitor.look() if r.state == "TIME-WAIT"]
+        assert [(r.cwnd, r.send_rate) for r in left] == [(None, 0.0)]       # nobody's: no TCP_INFO
+        assert len(monitor._seen) == 0
+
+
+def test_several_stacks(life):
+    stacks = [life.enter_context(netstack.Stack()) for _ in range(2)]
+    for stack in stacks:
+        life.enter_context(stack.create_server(("127.0.0.1", 7)))
+    assert [r.local for r in Monitor(*stacks).look()] == ["127.0.0.1:7"] * 2
+
+
+def drawn(rows):
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table(rows))
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
+def test_table():
+    lines = drawn([Row("tcp", "ESTABLISHED", "10.0.0.2:80", "10.0.0.1:5000", 1, 2, 3_000_000, 400, 1500.0, 0.0, 10,
+                       1.25),
+                   Row("tcp", "LISTEN", "[::]:80", "*", 0, 128)])
+    assert lines[1] == ["tcp", "ESTABLISHED", "10.0.0.2:80", "10.0.0.1:5000", "1", "2", "3.0M", "400", "1.5k", "0",
+                        "10", "1.25"]
+    assert lines[2] == ["tcp", "LISTEN", "[::]:80", "*", "0", "128"]
+    assert " ".join(lines[3]) == "2 sockets, out 1.5kB/s, in 0B/s"
+
+
+@pytest.mark.parametrize(("number", "written"), [(0, "0"), (999, "999"), (999.6, "1.0k"), (1000, "1.0k"),
+                                                 (2.5e6, "2.5M"), (7e9, "7.0G"), (8e12, "8.0T"), (8e15, "8000.0T")])
+def test_short(number, written):
+    assert short(number) == written
+
+
+def test_addresses():
+    assert [text(None), text(("10.0.0.1", 80)), text(("::1", 80))] == ["*", "10.0.0.1:80", "[::1]:80"]
+
+
+def test_watch_goes_on_until_it_is_stopped(stack):
+    class Stopping(threading.Event):
+        looks = 0
+
+        def wait(self, timeout=None):
+            self.looks += 1
+            return self.looks > 3
+
+    console = Console(file=io.StringIO(), width=160, force_terminal=True)
+    stopping = Stopping()
+    with stack.create_server(("127.0.0.1", 7)):
+        watch([stack], stopping, console=console)
+    assert stopping.looks == 4
+    assert console.file.getvalue().count("127.0.0.1:7") >= 3
