@@ -313,7 +313,7 @@ class Server:
 
     def _answer(self, transfer: Transfer, client: Any, packet: bytes) -> None:
         """One request, in a thread and on a port of its own."""
-        name = ""
+        name, host = "", client[0].removeprefix("::ffff:")
         try:
             with transfer:
                 try:
@@ -323,9 +323,9 @@ class Server:
                 if mode.lower() != "octet":
                     raise OSError(errno.EPROTO, "only octets")
                 (self._give if opcode(packet) == RRQ else self._take)(transfer, name, options_of(words))
-            self._log(f"{client[0]} {'read' if opcode(packet) == RRQ else 'wrote'} {name!r}: {transfer.moved} bytes")
+            self._log(f"{host} {'read' if opcode(packet) == RRQ else 'wrote'} {name!r}: {transfer.moved} bytes")
         except OSError as error:
-            self._log(f"{client[0]} {name!r}: {error.strerror or error}")
+            self._log(f"{host} {name!r}: {error.strerror or error}")
         finally:
             del self._busy[client]
 

@@ -11,6 +11,7 @@ COMMANDS = {    # name: the first line of its help
     "run": "Run an unmodified Python program on this stack.",
     "ping": "Send ICMP echo requests.",
     "dig": "Ask a name server, and show what it says.",
+    "echo": "Ask an echo server, or be one.",
     "tftp": "Files over UDP: get, put, serve.",
     "balance": "A TCP load balancer before some servers.",
     "chat": "A chat for whoever connects.",

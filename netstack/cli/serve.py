@@ -4,10 +4,8 @@ from __future__ import annotations
 import contextlib
 import resource
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import click
@@ -84,36 +82,11 @@ def allow_descriptors() -> None:
 @contextlib.contextmanager
 def web(stack: Any, directory: str | None, port: int = HTTP,
         log: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Python's own http.server with the files of a directory, on the stack; nothing for None."""
+    """The files of a directory over HTTP (apps/web.py); nothing for None."""
     if directory is None:
         yield
         return
-    import netstack
+    from ..apps.web import Web
 
-    netstack.use(stack)
-    netstack.patch()
-    import http.server
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            if log is not None:
-                log(format % args)
-
-    class Server(http.server.ThreadingHTTPServer):
-        address_family = socket.AF_INET6        # and IPv4, as `python -m http.server` does it
-        daemon_threads = True
-
-        def server_bind(self) -> None:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            super().server_bind()
-
-    with Server(("", port), partial(Handler, directory=directory)) as server:
-        thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with Web(stack, directory, port=port, log=log):
+        yield

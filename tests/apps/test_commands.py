@@ -1,6 +1,7 @@
 """The servers as commands, on a stack of the test's: READY, service, the end at a signal."""
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -10,6 +11,11 @@ from click.testing import CliRunner
 
 import netstack.cli.balance
 import netstack.cli.chat
+import netstack.cli.echo
+import netstack.cli.serve
+import netstack.cli.tftp
+from netstack.apps import tftp
+from netstack.apps.echo import ask
 from netstack.cli import main
 
 from ..waiting import until
@@ -51,6 +57,34 @@ def test_chat(stack, monkeypatch):
             assert sock.recv(100) == b"Your name?\r\n"
 
     assert during(stack, monkeypatch, netstack.cli.chat, ["chat"], 6667, client) == "READY\n"
+
+
+def test_echo(stack, monkeypatch):
+    def client():
+        assert len(list(ask(stack, HOST, count=2))) == 2
+
+    assert during(stack, monkeypatch, netstack.cli.echo, ["echo", "serve"], 7, client) == "READY\n"
+
+
+def test_serve_with_the_monitor(stack, monkeypatch):
+    def client():
+        assert len(list(ask(stack, HOST, count=2))) == 2
+
+    said = during(stack, monkeypatch, netstack.cli.serve, ["serve", "--monitor"], 7, client)
+    assert said.startswith("READY\n")
+    assert "LISTEN" in said
+
+
+def test_tftp(stack, monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"hello")
+
+    def client():
+        file = io.BytesIO()
+        tftp.get(stack, HOST, "file", file, timeout=0.2)
+        assert file.getvalue() == b"hello"
+
+    said = during(stack, monkeypatch, netstack.cli.tftp, ["tftp", "serve", str(tmp_path)], 69, client)
+    assert said == f"READY\n{HOST} read 'file': 5 bytes\n"
 
 
 def test_balance(stack, monkeypatch):

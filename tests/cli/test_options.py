@@ -43,6 +43,8 @@ WRONG = [
     (["tftp", "get", "--blksize", "7", "127.0.0.1", "name"], "not in the range"),
     (["tftp", "put", "127.0.0.1", "/nowhere"], "does not exist"),
     (["chat"], "which link?"),
+    (["echo", "serve"], "which link?"),
+    (["echo", "ask"], "Missing argument"),
     (["balance", "--port", "80"], "Missing argument"),
     (["balance", "127.0.0.1:80"], "Missing option '--port'"),
     (["balance", "--port", "80", "127.0.0.1"], "not HOST:PORT"),

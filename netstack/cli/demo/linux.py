@@ -37,6 +37,8 @@ def demo(show: Show) -> None:
         _pings(show)
         from ..serve import web
 
+        netstack.use(stack)
+        netstack.patch()
         with web(stack, str(directory), HTTP):
             _fetch_from_stack(show, directory, digest)
             _fetch_from_linux(show, directory, digest)

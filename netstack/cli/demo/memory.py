@@ -32,6 +32,7 @@ def demo(show: Show) -> None:
 
         with web(server, str(directory), HTTP):
             netstack.use(client)
+            netstack.patch()
             _fetch(show, digest)
             _ladder(show, client, directory / "one.pcapng")
     show.console.print()
