@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000      # ns
 LISTEN = "LISTEN"
+FIRST_TO_GO = "retrans", "received", "sent", "cwnd", "rtt ms", "send-q", "recv-q"     # where the terminal is narrow
+GAP = 2                 # between columns
 PREFIXES = "", "k", "M", "G", "T"
 
 
@@ -45,6 +47,9 @@ class Row:
     cwnd: int | None = None     # segments
     rtt: float | None = None    # ms
     retransmitted: int = 0      # segments
+
+
+EMPTY = Row("", "", "", "", 0, 0)
 
 
 class Monitor:
@@ -98,21 +103,32 @@ def short(number: float) -> str:
     return f"{number:.1f}{PREFIXES[power]}" if power else f"{number:.0f}"
 
 
-def table(rows: Iterable[Row]) -> Table:
-    """The rows for a terminal."""
+def cells(r: Row) -> dict[str, str]:
+    """A row's columns, by their titles."""
+    known = r.cwnd is not None
+    return {"": r.protocol, "state": r.state, "local": r.local, "remote": r.remote,
+            "recv-q": str(r.recv_queue), "send-q": str(r.send_queue),
+            "out B/s": short(r.send_rate) if known else "", "in B/s": short(r.receive_rate) if known else "",
+            "sent": short(r.sent) if known else "", "received": short(r.received) if known else "",
+            "rtt ms": "" if r.rtt is None else f"{r.rtt:.3g}", "cwnd": str(r.cwnd) if known else "",
+            "retrans": str(r.retransmitted or "")}
+
+
+def table(rows: Iterable[Row], width: int = 160) -> Table:
+    """The rows for a terminal so many columns wide; what has no room is left out."""
     from rich.table import Table
 
     rows = list(rows)
+    lines = [cells(r) for r in rows]
+    widths = {title: max([len(title), *(len(line[title]) for line in lines)]) + GAP for title in cells(EMPTY)}
+    for title in FIRST_TO_GO:
+        if sum(widths.values()) > width:
+            del widths[title]
     drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("", "state", "local", "remote"):
-        drawn.add_column(name, no_wrap=True)
-    for name in ("recv-q", "send-q", "sent", "received", "out B/s", "in B/s", "cwnd", "rtt ms", "retrans"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    for r in rows:
-        detail = [] if r.cwnd is None else [
-            short(r.sent), short(r.received), short(r.send_rate), short(r.receive_rate), str(r.cwnd),
-            "" if r.rtt is None else f"{r.rtt:.3g}", str(r.retransmitted or "")]
-        drawn.add_row(r.protocol, r.state, r.local, r.remote, str(r.recv_queue), str(r.send_queue), *detail)
+    for title in widths:
+        drawn.add_column(title, no_wrap=True, justify="left" if title in ("", "state", "local", "remote") else "right")
+    for line in lines:
+        drawn.add_row(*(line[title] for title in widths))
     out, into = (short(sum(rates)) for rates in ([r.send_rate for r in rows], [r.receive_rate for r in rows]))
     drawn.caption = f"{len(rows)} sockets, out {out}B/s, in {into}B/s"
     return drawn
@@ -121,9 +137,10 @@ def table(rows: Iterable[Row]) -> Table:
 def watch(stacks: Iterable[Stack], stopping: threading.Event, *, every: float = 1.0,
           console: Console | None = None) -> None:
     """Draw the table anew every so many seconds, until `stopping` is set."""
+    from rich.console import Console
     from rich.live import Live
 
-    monitor = Monitor(*stacks)
-    with Live(table(monitor.look()), console=console, auto_refresh=False) as live:
+    monitor, console = Monitor(*stacks), console or Console()
+    with Live(table(monitor.look(), console.width), console=console, auto_refresh=False) as live:
         while not stopping.wait(every):
-            live.update(table(monitor.look()), refresh=True)
+            live.update(table(monitor.look(), console.width), refresh=True)

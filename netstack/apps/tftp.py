@@ -153,8 +153,12 @@ class Transfer:
                 raise OSError(ERRNOS.get(code, errno.EIO), text or f"TFTP error {code}")
             yield packet
 
-    def agree(self, asked: Options, given: Options) -> None:
+    def agree(self, asked: Options, packet: bytes) -> None:
         """Take an OACK's options: only what was asked, and no larger block.  OSError: the server errs."""
+        try:
+            given = options_of(strings(packet))
+        except ValueError as error:
+            raise OSError(errno.EPROTO, str(error)) from None
         self.block = given.get("blksize", BLOCK)
         self.size = given.get("tsize")
         if not set(given) <= set(asked) or not LEAST_BLOCK <= self.block <= max(BLOCK, asked.get("blksize", 0)):
@@ -213,7 +217,7 @@ def get(net: Any, host: str, name: str, file: BinaryIO, *, port: int = PORT, blk
         first = transfer.ask(request(RRQ, name, asked), lambda p: p if opcode(p) == OACK or (
             p[:4] == struct.pack("!HH", DATA, 1) and len(p) <= 4 + BLOCK) else None)
         if opcode(first) == OACK:
-            transfer.agree(asked, options_of(strings(first)))
+            transfer.agree(asked, first)
             transfer.receive(file, ack(0))
         else:
             transfer.receive(file, b"", first[4:])          # a server that knows no options
@@ -232,7 +236,7 @@ def put(net: Any, host: str, name: str, file: BinaryIO, *, port: int = PORT, blk
         asked = _asked(blksize, timeout, size)
         first = transfer.ask(request(WRQ, name, asked), lambda p: p if opcode(p) == OACK or p[:4] == ack(0) else None)
         if opcode(first) == OACK:
-            transfer.agree(asked, options_of(strings(first)))
+            transfer.agree(asked, first)
         transfer.send(file)
     return transfer
 
@@ -306,7 +310,12 @@ class Server:
             # The same client again: its request was sent twice, and the first one is being served.
             if client in self._busy or len(self._busy) >= TRANSFERS or opcode(packet) not in (RRQ, WRQ):
                 continue
-            transfer = Transfer(self._socket(0), client, met=True, timeout=self._timeout, attempts=self._attempts)
+            try:
+                sock = self._socket(0)
+            except OSError as error:                # no port, no memory: the client asks again
+                self._log(f"{client[0]}: {error.strerror or error}")
+                continue
+            transfer = Transfer(sock, client, met=True, timeout=self._timeout, attempts=self._attempts)
             thread = threading.Thread(target=self._answer, args=(transfer, client, packet), name="tftp", daemon=True)
             self._busy[client] = thread, transfer
             thread.start()
@@ -360,7 +369,10 @@ class Server:
     def path(self, name: str) -> Path:
         """Where the file of this name is; PermissionError if that is outside, through a link, too."""
         parts = [part for part in name.replace("\\", "/").split("/") if part]
-        path = self._root.joinpath(*parts).resolve()
+        try:
+            path = self._root.joinpath(*parts).resolve()
+        except RuntimeError:                        # links in a circle (an OSError since Python 3.13)
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
         if not parts or ".." in parts or self._root not in path.parents:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return path

@@ -51,20 +51,30 @@ def test_several_stacks(life):
     assert [r.local for r in Monitor(*stacks).look()] == ["127.0.0.1:7"] * 2
 
 
-def drawn(rows):
-    console = Console(file=io.StringIO(), width=160)
-    console.print(table(rows))
+ROWS = [Row("tcp", "ESTABLISHED", "10.0.0.2:80", "10.0.0.1:5000", 1, 2, 3_000_000, 400, 1500.0, 0.0, 10, 1.25),
+        Row("tcp", "LISTEN", "[::]:80", "*", 0, 128)]
+
+
+def drawn(rows, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table(rows, width))
     return [line.split() for line in console.file.getvalue().splitlines()]
 
 
 def test_table():
-    lines = drawn([Row("tcp", "ESTABLISHED", "10.0.0.2:80", "10.0.0.1:5000", 1, 2, 3_000_000, 400, 1500.0, 0.0, 10,
-                       1.25),
-                   Row("tcp", "LISTEN", "[::]:80", "*", 0, 128)])
-    assert lines[1] == ["tcp", "ESTABLISHED", "10.0.0.2:80", "10.0.0.1:5000", "1", "2", "3.0M", "400", "1.5k", "0",
-                        "10", "1.25"]
-    assert lines[2] == ["tcp", "LISTEN", "[::]:80", "*", "0", "128"]
-    assert " ".join(lines[3]) == "2 sockets, out 1.5kB/s, in 0B/s"
+    title, first, second, sums = drawn(ROWS, 160)
+    assert " ".join(title) == "state local remote recv-q send-q out B/s in B/s sent received rtt ms cwnd retrans"
+    assert first == ["tcp", "ESTABLISHED", "10.0.0.2:80", "10.0.0.1:5000", "1", "2", "1.5k", "0", "3.0M", "400",
+                     "1.25", "10"]
+    assert second == ["tcp", "LISTEN", "[::]:80", "*", "0", "128"]
+    assert " ".join(sums) == "2 sockets, out 1.5kB/s, in 0B/s"
+
+
+def test_a_narrow_table_has_fewer_columns():
+    title, first, *_ = drawn(ROWS, 80)
+    assert " ".join(title) == "state local remote recv-q send-q out B/s in B/s"
+    assert first == ["tcp", "ESTABLISHED", "10.0.0.2:80", "10.0.0.1:5000", "1", "2", "1.5k", "0"]
+    assert drawn([], 80)[-1] == ["0", "sockets,", "out", "0B/s,", "in", "0B/s"]
 
 
 @pytest.mark.parametrize(("number", "written"), [(0, "0"), (999, "999"), (999.6, "1.0k"), (1000, "1.0k"),

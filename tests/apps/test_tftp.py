@@ -103,6 +103,13 @@ def test_refused(stack, server, name, error):
         get(stack, name)
 
 
+def test_links_in_a_circle(stack, server, root):
+    (root / "a").symlink_to("b")
+    (root / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links|No such"):
+        get(stack, "a")
+
+
 def test_a_leading_slash_is_the_root_of_what_is_served(stack, server):
     assert get(stack, "/boot/image")[1] == CONTENT
 
@@ -293,6 +300,17 @@ def test_a_server_without_options(stack, scripted):
     transfer, found = get(stack, "any", timeout=5)
     assert found == bytes(512) + b"end"
     assert transfer.block == 512
+
+
+def test_a_server_whose_options_have_no_end(stack, scripted):
+    def script(peer):
+        peer.hears()
+        peer.says(oack({"blksize": 1000})[:-1])
+        assert opcode(peer.hears()) == ERROR
+
+    scripted(script)
+    with pytest.raises(OSError, match="without an end"):
+        get(stack, "any", timeout=5)
 
 
 @pytest.mark.parametrize("options", [{"blksize": 1429}, {"blksize": 7}, {"blksize": 0}])
