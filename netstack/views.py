@@ -6,7 +6,7 @@ from typing import Any
 
 from . import names
 from .datagram import Sock
-from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, Endpoint, Kind, handle
+from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, Endpoint, Kind
 from .errors import Drop
 from .ip.net import Net
 from .machine import addressof, at
@@ -94,11 +94,15 @@ def _tcp(t: Any) -> Connection:
     queue = listening(t) if t.state == State.LISTEN else None
     return Connection("tcp", State(t.state).name.replace("_", "-"), *_names(t.ep),
                       queue.accept_count if queue else t.rcv.tail - t.rcv.head,
-                      queue.backlog if queue else t.snd.tail - t.snd.head, handle(t.ep))
+                      queue.backlog if queue else t.snd.tail - t.snd.head, _handle(t.ep))
 
 
 def _datagram(s: Any) -> Connection:
-    return Connection(_NAMES[Kind(s.ep.kind)], "", *_names(s.ep), s.rcv.tail - s.rcv.head, 0, handle(s.ep))
+    return Connection(_NAMES[Kind(s.ep.kind)], "", *_names(s.ep), s.rcv.tail - s.rcv.head, 0, _handle(s.ep))
+
+
+def _handle(ep: Endpoint) -> int:
+    return ep.kind << 56 | ep.generation << 32 | ep.index       # endpoint.handle, which is not compiled for this
 
 
 def _names(ep: Endpoint) -> tuple[tuple[str, int], tuple[str, int] | None]:

@@ -30,15 +30,19 @@ def during(stack, monkeypatch, module, words, port, client):
 
     def beside():
         try:
-            until(lambda: any(c.local[1] == port for c in stack.connections()), "the server")
+            state = "" if port == tftp.PORT else "LISTEN"
+            until(lambda: any((c.local[1], c.state) == (port, state) for c in stack.connections()), "the server")
+            until(lambda: signal.getsignal(signal.SIGTERM) is not ignore, "what takes the signal")
             client()
         except BaseException as error:
             errors.append(error)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    # Should the command not be there to take it, the signal shall not end the tests.
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    def ignore(*_):
+        """Should the command not be there to take it, the signal shall not end the tests."""
+
+    before = signal.signal(signal.SIGTERM, ignore)
     thread = threading.Thread(target=beside)
     thread.start()
     try:
