@@ -279,15 +279,26 @@ def _allowance(w: World, ep: Endpoint) -> int:
     """How long this wait may look for frames before it sleeps, ns (SO_BUSY_POLL, socket(7)).
 
     Differs: adaptive.  Where spinning does not pay (the peer needs this CPU, or takes longer), fewer and fewer waits
-    try it again.
+    try it again; a stream that answers nothing does not, unless its socket has the option.
     """
     us = ep.busy_poll - 1
     if us < 0:
+        if _only_receives(w, ep):
+            return 0
         us = w.datagrams.busy_poll if ep.kind == Kind.SELECTOR else w.datagrams.busy_read
     if us != 0 and w.spin_skip > 0:
         w.spin_skip -= 1
         return 0
     return us * MICROSECOND
+
+
+@compiled
+def _only_receives(w: World, ep: Endpoint) -> bool:
+    """Whether a stream's text comes without being answered: nobody waits for us, and to sleep costs less."""
+    if ep.kind != Kind.TCP:
+        return False
+    q = handles.connection(w, ep.index).quick
+    return q.ato != 0 and q.pingpong == 0
 
 
 @compiled

@@ -249,6 +249,19 @@ def test_how_long_a_wait_spins(world):
     assert drive._allowance(world, ep) == 3 * US
 
 
+def test_a_stream_that_answers_nothing_does_not_spin(world):
+    h = life.open(engine.addressof(world), int(Kind.TCP), 2, 0)
+    ep = handles.endpoint_of(world, h)
+    quick = handles.connection(world, ep.index).quick
+    assert drive._allowance(world, ep) == 50 * US       # nothing has come yet
+    quick.ato = 40 * drive.MS
+    assert drive._allowance(world, ep) == 0
+    quick.pingpong = 1
+    assert drive._allowance(world, ep) == 50 * US
+    quick.pingpong, ep.busy_poll = 0, 1 + 7             # SO_BUSY_POLL
+    assert drive._allowance(world, ep) == 7 * US
+
+
 def test_spinning_in_vain_gets_rare(world):
     _, ep = socket_of(world)
 
