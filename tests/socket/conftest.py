@@ -1,6 +1,7 @@
 """A stack with a loopback interface as the current one, and pairs of connected sockets on it."""
 from __future__ import annotations
 
+import socket as real
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,13 @@ def stack() -> Iterator[netstack.Stack]:
         netstack.use(made)
         yield made
         netstack.use(None)
+
+
+@pytest.fixture
+def both() -> Iterator[tuple[Any, Any]]:
+    """What makes a socket: of the kernel, of a stack (`beside.py` asks them)."""
+    with netstack.Stack() as made:
+        yield real.socket, made.socket
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Ancillary data, flags and the error queue: the same calls on the kernel's sockets and on ours, on loopback."""
 from __future__ import annotations
 
-import errno
 import select
 import socket as real
 import struct
@@ -10,9 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 
-import netstack
 from netstack import ancillary as names
 from netstack import entry
+
+from .beside import ask, same
 
 IP, IP6, SOCKET, UDP = real.IPPROTO_IP, real.IPPROTO_IPV6, real.SOL_SOCKET, real.IPPROTO_UDP
 LOCALHOST = {real.AF_INET: "127.0.0.1", real.AF_INET6: "::1"}
@@ -22,21 +22,6 @@ HOST4 = bytes([127, 0, 0, 1])
 HOST6 = bytes(15) + b"\1"
 
 
-@pytest.fixture
-def both():
-    """What makes a socket: of the kernel, of the stack."""
-    with netstack.Stack() as stack:
-        yield real.socket, stack.socket
-
-
-def ask(call, *arguments):
-    """A result, or the name of an errno."""
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-
-
 def pair(life, make, family=real.AF_INET, host=None):
     """Two datagram sockets: from, to."""
     sender, receiver = (life.enter_context(make(family, real.SOCK_DGRAM)) for _ in range(2))
@@ -44,12 +29,6 @@ def pair(life, make, family=real.AF_INET, host=None):
     receiver.bind((host or LOCALHOST[family], 0))
     receiver.settimeout(10)
     return sender, receiver
-
-
-def same(both, look):
-    there, here = (look(make) for make in both)
-    assert here == there
-    return here
 
 
 # ---- what recvmsg tells

@@ -1,7 +1,6 @@
 """Multicast groups (ip(7), ipv6(7), RFC 3678): the same calls on the kernel's sockets and on ours, on loopback."""
 from __future__ import annotations
 
-import errno
 import socket as real
 import struct
 from contextlib import ExitStack
@@ -11,10 +10,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
-import netstack
 from netstack import groups
 
 from ..dialogues.link import Link
+from .beside import ask, same
 
 GROUP, OTHER = "239.1.2.3", "239.9.9.9"
 GROUP6, OTHER6 = "ff02::1234", "ff02::99"
@@ -49,27 +48,6 @@ def storage(address):
 
 def group_req(group, *sources, index=LO):
     return struct.pack("=I4x", index) + storage(group) + b"".join(map(storage, sources))
-
-
-@pytest.fixture
-def both():
-    """What makes a socket: of the kernel, of the stack."""
-    with netstack.Stack() as stack:
-        yield real.socket, stack.socket
-
-
-def ask(call, *arguments):
-    """A result, or the name of an errno."""
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-
-
-def same(both, look):
-    there, here = (look(make) for make in both)
-    assert here == there
-    return here
 
 
 def member(life, make, family=real.AF_INET, port=0, options=(), bound=""):

@@ -12,33 +12,11 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
-import netstack
-
 from ..dialogues.link import Link
+from .beside import ask, same
 
 AF_PACKET, SOL_PACKET = 17, 263
 ALL, IPV4, ARP_TYPE, OURS = 3, 0x0800, 0x0806, 0x88B5          # the last one is for experiments (IEEE 802)
-
-
-@pytest.fixture
-def both():
-    """What makes a socket: of the kernel, of the stack."""
-    with netstack.Stack() as stack:
-        yield real.socket, stack.socket
-
-
-def ask(call, *arguments):
-    """A result, or the name of an errno."""
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-
-
-def same(both, look):
-    there, here = (look(make) for make in both)
-    assert here == there
-    return here
 
 
 def packet(life, make, kind=real.SOCK_RAW, protocol=OURS, bound=True):

@@ -14,31 +14,12 @@ from scapy.packet import Raw
 import netstack
 from netstack import sockopt
 
+from .beside import ask, same
+
 LOCALHOST = {real.AF_INET: "127.0.0.1", real.AF_INET6: "::1"}
 OURS = 253                      # a protocol number for experiments (RFC 3692)
 ICMP4, ICMP6 = int(real.IPPROTO_ICMP), int(real.IPPROTO_ICMPV6)
 SOL_RAW = 255
-
-
-@pytest.fixture
-def both():
-    """What makes a socket: of the kernel, of the stack."""
-    with netstack.Stack() as stack:
-        yield real.socket, stack.socket
-
-
-def ask(call, *arguments):
-    """A result, or the name of an errno."""
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-
-
-def same(both, look):
-    there, here = (look(make) for make in both)
-    assert here == there
-    return here
 
 
 def raw(life, make, family=real.AF_INET, protocol=OURS, timeout=10.0):
