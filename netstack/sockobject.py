@@ -284,14 +284,15 @@ class socket(Transfer, metaclass=ABCMeta):
         """Close the object and leave the socket open behind its descriptor, which is returned.
 
         `socket(fileno=)` makes an object of it again, `close(fd)` of the module closes it.  Nothing can be read from
-        it or written to it, so ssl.SSLContext.wrap_socket, which would take it over, is refused (EOPNOTSUPP).
+        it or written to it: ssl.SSLContext.wrap_socket of a program that is not patched, which would take it over,
+        gets EOPNOTSUPP.
         """
         if sys._getframe(1).f_globals.get("__name__") == "ssl":
             fd, self._own_fd = self._own_fd, -1
             if fd >= 0:
                 self._description.lose(fd)      # an SSLSocket has it already, and closes it
             raise OSError(EOPNOTSUPP, "a netstack socket has no descriptor that carries its bytes: ssl cannot take "
-                                      "it over (use ssl.MemoryBIO or asyncio)")
+                                      "it over (use netstack.tls.wrap, or patch(); ssl.MemoryBIO or asyncio)")
         fd = self.fileno()
         handle, self._handle = self._handle, 0
         self._own_fd = -1
