@@ -167,6 +167,8 @@ SETTINGS: dict[str, Setting] = {
     _V4 + "tcp_adv_win_scale": _count("tcp", "tcp_adv_win_scale", "which part of a receive buffer is window: all but "
                                       "1/2**n of it, or, if n <= 0, 2**n of it", -31, 31),
     _V4 + "tcp_moderate_rcvbuf": _flag("tcp", "tcp_moderate_rcvbuf", "receive buffers grow by themselves"),
+    _V4 + "tcp_autocorking": _flag("tcp", "tcp_autocorking", "what is written while others are in flight waits for the "
+                                   "thread that is just being woken"),
     _V4 + "tcp_notsent_lowat": Setting("tcp", ("tcp_notsent_lowat",), "bytes not yet sent that make a socket "
                                        "unwritable", most=(1 << 32) - 1),
     "net.core.rmem_default": _count("udp", "rmem", "receive buffer of a datagram socket, bytes", 2304),

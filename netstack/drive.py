@@ -22,8 +22,8 @@ from enum import IntEnum
 
 from . import calling, datagram, engine, handles
 from .drivers import device
-from .endpoint import EVENT, POLLERR, POLLHUP, QUEUED, WAITERS, Endpoint, Kind, enter_call, in_use, leave_call
-from .errors import EBADF, EINTR, ESHUTDOWN
+from .endpoint import EVENT, POLLERR, POLLHUP, POLLIN, QUEUED, WAITERS, Endpoint, Kind, enter_call, in_use, leave_call
+from .errors import EAGAIN, EBADF, EINTR, ESHUTDOWN
 from .machine import (
     MS,
     addressof,
@@ -67,7 +67,6 @@ STOPPED = offsetof(World, "stopped")
 DRIVERS = engine.DRIVERS
 BACKGROUND = offsetof(World, "background")
 BACKGROUND_WORD = offsetof(World, "background_word")
-SLEEPING = offsetof(World, "sleeping")
 DRIVING = offsetof(Endpoint, "driving")
 
 
@@ -88,23 +87,25 @@ def lock(w: World) -> None:
 @compiled
 def unlock(w: World) -> None:
     """Let go.  Notes that came meanwhile are seen by whoever can take the world again first: maybe us."""
-    mutex.unlock(addressof(w) + LOCK)
+    _let_go(w)
     while engine.has_notes(w) or calling.is_waiting(w):
         if not mutex.try_lock(addressof(w) + LOCK):
             return                                      # its new owner will see them
         engine.take_notes(w)
         more = engine.settle(w, time(w))
-        mutex.unlock(addressof(w) + LOCK)
+        _let_go(w)
         if more:
-            ring(w)
+            engine.ring(w)
 
 
 @compiled
-def ring(w: World) -> None:
-    """Wake whoever sleeps in poll(2)."""
-    if w.bell >= 0 and load_acquire(addressof(w) + SLEEPING) != 0:
-        w.bell_value = 1
-        libc.write(w.bell, addressof(w) + engine.BELL_VALUE, 8)
+def _let_go(w: World) -> None:
+    """Others may own the world; wake the driver for what was announced meanwhile (`engine.announce`)."""
+    rings = w.promised
+    w.promised = 0
+    mutex.unlock(addressof(w) + LOCK)
+    if rings:
+        engine.ring(w)
 
 
 @compiled
@@ -118,7 +119,7 @@ def after_call(w: World, now: int) -> None:
     deadline = engine.next_deadline(w, now)
     unlock(w)
     if w.virtual == 0 and (more or deadline < w.sleep_until):
-        ring(w)
+        engine.ring(w)
 
 
 @compiled
@@ -133,6 +134,20 @@ def kick(w: World, index: int, ep: Endpoint) -> None:
         engine.leave_note(w, index)
     if mutex.try_lock(addressof(w) + LOCK):             # the owner may have looked before our note was there
         unlock_with_notes(w)
+
+
+@compiled
+def leave_to_driver(w: World, ep: Endpoint) -> bool:
+    """Leave a note, for whom the bell has been rung and who has not come yet: whether there is somebody.
+
+    It takes the world as soon as it runs, perhaps on this CPU: to send now would cost more, and delay it.
+    """
+    if load_acquire(addressof(w) + engine.RUNG) == 0 or load_acquire(addressof(w) + engine.SLEEPING) == 0:
+        return False
+    if handles.claim_note(ep):
+        engine.leave_note(w, ep.index)
+    fence_seq()                                         # it may have taken the notes before
+    return load_acquire(addressof(w) + engine.RUNG) != 0 and load_acquire(addressof(w) + engine.SLEEPING) != 0
 
 
 @compiled
@@ -172,6 +187,21 @@ def wait(w: World, h: int, ep: Endpoint, events: int, deadline: int) -> int:
     if result == 0 and until < deadline:
         return -EINTR
     return result
+
+
+@compiled
+def await_input(w: World, h: int, ep: Endpoint, deadline: int) -> int:
+    """Wait, as a call that found nothing: 0 when it is to try again, -EAGAIN when the time is over, or -errno.
+
+    The caller is counted in `users`.  -EINTR: Python is to look after its signals, and to call again.  On a virtual
+    clock it is Python that waits.
+    """
+    if w.virtual:
+        return -EAGAIN
+    ready = wait(w, h, ep, POLLIN, deadline)
+    if ready > 0:
+        return 0
+    return ready if ready < 0 else -EAGAIN
 
 
 @compiled
@@ -228,7 +258,7 @@ def _drive(w: World, h: int, ep: Endpoint, events: int, until: int) -> int:
     """Run the engine until the socket is ready, or until another thread has got work: STEPPED_DOWN."""
     fetch_add(addressof(ep) + DRIVING, 1)               # a count: one that has given the role away may still be here
     if load_acquire(addressof(w) + BACKGROUND) == Background.SLEEPING:
-        ring(w)
+        engine.ring(w)
     result = _result(w, h, ep, events)
     spin_until = 0                                      # decided at the first idle moment
     spun = 0
@@ -259,8 +289,11 @@ def _drive(w: World, h: int, ep: Endpoint, events: int, until: int) -> int:
             if spun:
                 _learn(w, 1)
                 spun = 0
-            if _poll(w, min(next, until), now) == -EINTR:
+            found = _poll(w, min(next, until), now)
+            if found == -EINTR:
                 result = -EINTR
+            elif found == 0 and not engine.has_notes(w):    # the bell: perhaps another thread has done it all
+                result = _result(w, h, ep, events)
     if spun and result != 0:
         _learn(w, 0)
     fetch_add(addressof(ep) + DRIVING, 0xFFFF_FFFF)
@@ -313,11 +346,11 @@ def _learn(w: World, missed: int) -> None:
 
 @compiled
 def _poll(w: World, until: int, now: int) -> int:
-    """Sleep in poll(2) until a device or the bell has something, or `until`."""
+    """Sleep in poll(2) until a device or the bell has something, or `until`: how many devices have, or -EINTR."""
     if until <= now:
         return 0
     w.sleep_until = until
-    fetch_add(addressof(w) + SLEEPING, 1)
+    fetch_add(addressof(w) + engine.SLEEPING, 1)
     # Whoever changes something now rings.  What changed before we said that we sleep must be looked at here.
     quiet = not load_acquire(addressof(w) + STOPPED)
     until = min(until, engine.next_deadline(w, now))        # notes and frames that wait count as "now"
@@ -330,10 +363,11 @@ def _poll(w: World, until: int, now: int) -> int:
         fds = addressof(w.poll_fds)
         result = libc.poll_ns(fds, 1 + w.net.interface_count, -1 if until == NEVER else max(until - now, 0))
         if result > 0 and load32(fds + 4) >> 16 != 0:
-            libc.read(w.bell, addressof(w) + engine.BELL_VALUE, 8)
+            engine.answer_bell(w)
+            result -= 1
     for i in range(w.net.interface_count):
         device.wake(w.net.interfaces[i + 1].device)
-    fetch_add(addressof(w) + SLEEPING, 0xFFFF_FFFF)
+    fetch_add(addressof(w) + engine.SLEEPING, 0xFFFF_FFFF)
     return result
 
 
@@ -360,7 +394,7 @@ def turn_here(w: World) -> None:
     unlock(w)
     asleep = load_acquire(addressof(w) + BACKGROUND) == Background.SLEEPING      # it need not wake for what we take in
     if w.virtual == 0 and (more or asleep or next < w.sleep_until):
-        ring(w)
+        engine.ring(w)
 
 
 # ---- the background thread ---------------------------------------------------------

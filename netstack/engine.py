@@ -18,6 +18,7 @@ from .machine import (
     address_of,
     addressof,
     at,
+    compare_exchange,
     compiled,
     fence_seq,
     fetch_add,
@@ -28,6 +29,7 @@ from .machine import (
     offsetof,
     store32,
     store_release,
+    store_seq,
     timers,
     unit,
 )
@@ -45,6 +47,8 @@ TIMERS = 1024           # connections whose deadlines are served in one turn
 EGRESS = 512            # connections served by one egress pass
 NOTES_TAIL = offsetof(World, "notes_tail")
 BELL_VALUE = offsetof(World, "bell_value")
+RUNG = offsetof(World, "rung")
+SLEEPING = offsetof(World, "sleeping")
 DRIVERS = offsetof(World, "drivers")
 
 
@@ -431,9 +435,31 @@ def announce(w: World, ep: endpoint.Endpoint, one: bool) -> None:
     elif not ep.driving:
         step_down(w, ep)
         endpoint.wake(ep, 1)
-    if ep.driving and w.sleeping != 0 and w.bell >= 0:
+    if ep.driving:
+        w.promised = 1                                  # not now: it would wake only to wait for the world
+
+
+@compiled
+def ring(w: World) -> None:
+    """Wake whoever sleeps in poll(2), unless that has been done: then it will look at what we have changed, too."""
+    if w.bell < 0 or load_acquire(addressof(w) + SLEEPING) == 0 or load_acquire(addressof(w) + RUNG) != 0:
+        return
+    if compare_exchange(addressof(w) + RUNG, 0, 1) == 0:
         w.bell_value = 1
         libc.write(w.bell, addressof(w) + BELL_VALUE, 8)
+
+
+@compiled
+def answer_bell(w: World) -> None:
+    """A sleeper has heard it.
+
+    Who rings from now on is heard again.  Whoever did not, because we had not answered yet, may have meant another
+    sleeper, so that one is woken, too.
+    """
+    libc.read(w.bell, addressof(w) + BELL_VALUE, 8)
+    store_seq(addressof(w) + RUNG, 0)
+    if load_acquire(addressof(w) + SLEEPING) > 1:
+        ring(w)
 
 
 @compiled

@@ -158,12 +158,25 @@ class Base:
                 return why
         return OSError(-code, os.strerror(-code))
 
+    def _until(self, flags: int = 0) -> int:
+        """How long a call that receives is to wait without Python: a deadline for the engine; 0: not at all."""
+        patience = self._patience
+        if patience == 0 or flags & (MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE):
+            return 0
+        if patience < 0:
+            patience = self._description.receive_timeout
+            if patience == 0:
+                return NEVER
+        return self._stack._now() + patience
+
     def _await(self, code: int, events: int, deadline: int, flags: int = 0) -> int:
         """After a call said `code`: wait until it is worth another try.  Returns the deadline for the next time.
 
         `deadline` 0: this is the first time.  Raises what the call must raise.
         """
         if code != -EAGAIN:
+            if code == -EINTR:              # it has waited by itself; Python runs its signal handlers now
+                return deadline
             raise self._error(code)
         patience = self._patience
         if deadline == 0:

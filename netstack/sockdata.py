@@ -51,6 +51,7 @@ _sendto = entry.sendto
 _recv = entry.recv
 _recvfrom = entry.recvfrom
 _available = entry.available
+_await_available = entry.await_available
 _recv_many = entry.recv_many
 _send_many = entry.send_many
 _TCP = Kind.TCP
@@ -117,7 +118,10 @@ class Transfer(Base):
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send everything; the timeout is for the whole call."""
-        _keep, address, n = locate(data)
+        if data.__class__ is bytes:
+            n, address = len(data), id(data) + BYTES
+        else:
+            _keep, address, n = locate(data)
         if flags.__class__ is not int:
             flags = c_int(flags)
         sent = _send(self._world, self._handle, address, n, flags)
@@ -367,16 +371,21 @@ class Transfer(Base):
             flags = c_int(flags)
         if flags & (MSG_WAITALL | MSG_TRUNC):
             return self._recv_special(bufsize, flags)
-        deadline = 0
+        endless = self._patience < 0 and not flags and not self._description.receive_timeout
+        deadline = NEVER if endless else self._until(flags)
         while True:
             room = bufsize
             if bufsize > SMALL:
                 if self._kind is _TCP:
-                    room = min(bufsize, max(_available(self._world, self._handle), SMALL))
+                    got = _await_available(self._world, self._handle, deadline)
+                    if got < 0:
+                        deadline = self._await(got, POLLIN, deadline, flags)
+                        continue
+                    room = min(bufsize, max(got, SMALL))
                 else:
                     room = min(bufsize, DATAGRAM)
             data = new_bytes(room)
-            got = _recv(self._world, self._handle, id(data) + BYTES, room, flags)
+            got = _recv(self._world, self._handle, id(data) + BYTES, room, flags, deadline)
             if got >= 0:
                 return data if got == room else data[:got]
             deadline = self._await(got, POLLIN, deadline, flags)
@@ -400,21 +409,22 @@ class Transfer(Base):
             raise
 
     def _recv_at(self, address: int, room: int, flags: int) -> int:
-        deadline = 0
         if flags & MSG_WAITALL and self._kind is _TCP and not flags & MSG_PEEK:
             return self._recv_all(address, room, flags & ~MSG_WAITALL)
         flags &= ~MSG_WAITALL
+        endless = self._patience < 0 and not flags and not self._description.receive_timeout
+        deadline = NEVER if endless else self._until(flags)
         while True:
-            got = _recv(self._world, self._handle, address, room, flags)
+            got = _recv(self._world, self._handle, address, room, flags, deadline)
             if got >= 0:
                 return got
             deadline = self._await(got, POLLIN, deadline, flags)
 
     def _recv_all(self, address: int, room: int, flags: int) -> int:
         """MSG_WAITALL: all of it, unless the stream ends, fails or a timeout ends the wait."""
-        done = deadline = 0
+        done, deadline = 0, self._until(flags)
         while done < room:
-            got = _recv(self._world, self._handle, address + done, room - done, flags)
+            got = _recv(self._world, self._handle, address + done, room - done, flags, deadline)
             if got == 0:
                 break
             if got > 0:
@@ -440,11 +450,10 @@ class Transfer(Base):
         room = min(bufsize, DATAGRAM)
         data = new_bytes(room)
         out = bytes(64)
-        got = _recvfrom(self._world, self._handle, id(data) + BYTES, room, flags, id(out) + BYTES)
-        deadline = 0
-        while got < 0:
+        deadline = self._until(flags)
+        where, prefix = id(data) + BYTES, id(out) + BYTES
+        while (got := _recvfrom(self._world, self._handle, where, room, flags, prefix, deadline)) < 0:
             deadline = self._await(got, POLLIN, deadline, flags)
-            got = _recvfrom(self._world, self._handle, id(data) + BYTES, room, flags, id(out) + BYTES)
         hi, lo, port, scope = _sender(out)
         return data if got >= room else data[:got], names.unparse(self._af, hi, lo, port, scope)
 
@@ -466,11 +475,9 @@ class Transfer(Base):
 
     def _receive_datagram(self, address: int, room: int, flags: int, out: bytes) -> int:
         """How many bytes; into `out` goes what stands in front of it, a datagram.Prefix or a datagram.Failure."""
-        deadline = 0
-        got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
-        while got < 0:
+        deadline = self._until(flags)
+        while (got := _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES, deadline)) < 0:
             deadline = self._await(got, POLLIN, deadline, flags)
-            got = _recvfrom(self._world, self._handle, address, room, flags, id(out) + BYTES)
         return int(got)
 
     def recvmmsg(self, messages: Messages, flags: int = 0, /) -> int:

@@ -105,11 +105,9 @@ class socket(Transfer, metaclass=ABCMeta):
 
     def accept(self) -> tuple[socket, Any]:
         """Wait for a connection: (a socket for it, the peer's address)."""
-        handle = entry.accept(self._world, self._handle)
-        deadline = 0
-        while handle < 0:
+        deadline = self._until()
+        while (handle := entry.accept(self._world, self._handle, deadline)) < 0:
             deadline = self._await(handle, POLLIN, deadline)
-            handle = entry.accept(self._world, self._handle)
         mine = self._description
         description = Description(self._stack, handle, mine.family, mine.type, mine.protocol)
         description.linger = mine.linger

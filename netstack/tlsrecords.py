@@ -143,10 +143,10 @@ class Records:
 
     def _take(self, sock: Transfer, n: int, deadline: int) -> tuple[bytes, int]:
         data = new_bytes(n)
-        got = _recv(sock._world, sock._handle, id(data) + BYTES, n, 0)
-        while got < 0:
+        if deadline == 0:
+            deadline = sock._until()
+        while (got := _recv(sock._world, sock._handle, id(data) + BYTES, n, 0, deadline)) < 0:
             deadline = sock._await(got, POLLIN, deadline)
-            got = _recv(sock._world, sock._handle, id(data) + BYTES, n, 0)
         return data if got == n else data[:got], deadline
 
     def _put(self, data: bytes) -> bool:

@@ -74,8 +74,9 @@ class World:
     notes_mask: i64
     notes_head: i64         # reader: the owner of the world
     notes_tail: u32         # writers: tickets
-    reserved_too: u32
+    rung: u32               # 1: the bell has been rung, and no sleeper has read it yet
     bell_value: i64
+    promised: i64           # 1: its owner rings the bell when it lets go of the world
     destination: Destination                # of the datagram being sent
     poll_fds: Annotated[Array[i64], 18]     # struct pollfd: fd, events, revents
     units: Units
@@ -278,6 +279,7 @@ def tcp_defaults(s: TcpSettings) -> None:
     s.wmem_max = 4 << 20
     s.tcp_adv_win_scale = 1
     s.tcp_moderate_rcvbuf = 1
+    s.tcp_autocorking = 1
     s.tcp_notsent_lowat = 0xFFFF_FFFF
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .. import datagram, drive, handles
 from ..endpoint import POLLOUT, Endpoint
-from ..errors import EAGAIN, EINPROGRESS, EINVAL, ENOTTY, EOPNOTSUPP
+from ..errors import EAGAIN, EINPROGRESS, EINTR, EINVAL, ENOTTY, EOPNOTSUPP
 from ..machine import addressof, at, compiled
 from ..machine import lock as mutex
 from ..tcp import calls, fastopen, receive, tcb
@@ -110,25 +110,42 @@ def _connect_with(w: World, ep: Endpoint, t: Tcb, hi: int, lo: int, port: int, s
 
 
 @held_call
-def recv(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int) -> int:
-    """recv(2) that does not block: bytes, 0 at the end, -EAGAIN, or -errno."""
+def recv(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, deadline: int) -> int:
+    """recv(2): bytes, 0 at the end, or -errno.  It waits until `deadline`, 0: not at all; see `drive.await_input`."""
+    result = _recv(w, h, ep, address, n, flags, 0)
+    if result == -EAGAIN and deadline != 0:
+        result = drive.await_input(w, h, ep, deadline)
+        if result == 0:
+            result = _recv(w, h, ep, address, n, flags, 0)
+            if result == -EAGAIN:
+                return -EINTR                           # another thread was faster
+    return result
+
+
+@compiled
+def _recv(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, out: int) -> int:
     if handles.is_tcp(h):
         return streams.recv(w, ep, handles.connection(w, ep.index), address, n, flags)
-    return datagrams.recv(w, ep, handles.socket(w, ep.index), address, n, flags, 0)
+    return datagrams.recv(w, ep, handles.socket(w, ep.index), address, n, flags, out)
 
 
 @held_call
-def recvfrom(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, out: int) -> int:
-    """recvfrom(2) that does not block: bytes copied, -EAGAIN, or -errno.
+def recvfrom(w: World, h: int, ep: Endpoint, address: int, n: int, flags: int, out: int, deadline: int) -> int:
+    """recvfrom(2): bytes copied, or -errno.  It waits until `deadline`, 0: not at all; see `drive.await_input`.
 
     At `out` (if not 0) a datagram.Prefix, with MSG_ERRQUEUE a datagram.Failure; of a stream four i64: hi, lo, port,
     scope.
     """
-    if handles.is_tcp(h):
-        if out != 0:
-            write_peer(w, h, ep, out)
-        return streams.recv(w, ep, handles.connection(w, ep.index), address, n, flags)
-    return datagrams.recv(w, ep, handles.socket(w, ep.index), address, n, flags, out)
+    if handles.is_tcp(h) and out != 0:
+        write_peer(w, h, ep, out)
+    result = _recv(w, h, ep, address, n, flags, out)
+    if result == -EAGAIN and deadline != 0:
+        result = drive.await_input(w, h, ep, deadline)
+        if result == 0:
+            result = _recv(w, h, ep, address, n, flags, out)
+            if result == -EAGAIN:
+                return -EINTR
+    return result
 
 
 @held_call
@@ -156,6 +173,19 @@ def available(w: World, h: int, ep: Endpoint) -> int:
     if handles.is_tcp(h):
         return calls.available(handles.connection(w, ep.index))
     return datagram.available(handles.socket(w, ep.index))
+
+
+@held_call
+def await_available(w: World, h: int, ep: Endpoint, deadline: int) -> int:
+    """`available` of a stream; when there is nothing, it waits until `deadline` for something, for the end or an error,
+    which are 0.  Or -errno, see `drive.await_input`."""
+    t = handles.connection(w, ep.index)
+    result = calls.available(t)
+    if result == 0:
+        result = drive.await_input(w, h, ep, deadline)
+        if result == 0:
+            result = calls.available(t)
+    return result
 
 
 @call

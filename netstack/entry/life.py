@@ -22,6 +22,7 @@ from ..errors import (
     EAGAIN,
     EBADF,
     EBUSY,
+    EINTR,
     EINVAL,
     ENETUNREACH,
     ENFILE,
@@ -284,9 +285,22 @@ def _dissolve(w: World, s: datagram.Sock) -> None:
         e.bound &= ~(BOUND_PORT | BOUND_NUMBER)
 
 
-@call
-def accept(w: World, h: int, ep: Endpoint) -> int:
-    """accept(2) that does not block: the handle of a new connection, -EAGAIN, or -errno."""
+@held_call
+def accept(w: World, h: int, ep: Endpoint, deadline: int) -> int:
+    """accept(2): the handle of a new connection, or -errno.  It waits until `deadline`, 0: not at all; see
+    `drive.await_input`."""
+    result = _accept(w, h, ep)
+    if result == -EAGAIN and deadline != 0:
+        result = drive.await_input(w, h, ep, deadline)
+        if result == 0:
+            result = _accept(w, h, ep)
+            if result == -EAGAIN:
+                return -EINTR                           # another thread was faster
+    return result
+
+
+@compiled
+def _accept(w: World, h: int, ep: Endpoint) -> int:
     if not handles.is_tcp(h):
         return -EOPNOTSUPP
     t = handles.connection(w, ep.index)

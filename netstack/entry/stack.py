@@ -73,7 +73,7 @@ def stop(world: int) -> int:
             datagram.notify(w.datagrams, s)
     engine.flush(w)
     drive.unlock(w)
-    drive.ring(w)
+    engine.ring(w)
     drive._rouse(w)
     return 0
 
@@ -93,5 +93,5 @@ def unlock(world: int) -> int:
     now = drive.time(w)
     w.tcp.now = now
     drive.after_call(w, now)
-    drive.ring(w)
+    engine.ring(w)
     return 0

@@ -37,7 +37,7 @@ def send(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
 
 @compiled
 def _after_send(w: World, ep: Endpoint, t: Tcb, result: int) -> None:
-    if result > 0:
+    if result > 0 and not (calls.may_cork(w.tcp, t) and drive.leave_to_driver(w, ep)):
         drive.kick(w, ep.index, ep)
     if ep.fd_engine >= 0 and (result < 0 or not calls.is_writable(w.tcp, t)):
         show(w, ep, t)

@@ -119,7 +119,7 @@ def push(f: Frames, iov: int, parts: int, total: int) -> int:
     store_release64(addressof(f) + TAIL, position + 8 + ((total + 7) & -8))
     store_release(addressof(f) + PUSHED, f.pushed + 1)
     store_seq(addressof(f) + LOCK, 0)
-    if load_acquire(addressof(f) + ASLEEP) != 0 and f.bell >= 0:
+    if load_acquire(addressof(f) + ASLEEP) != 0 and f.bell >= 0 and compare_exchange(addressof(f) + ASLEEP, 1, 0) == 1:
         write(f.bell, addressof(f) + BELL_WORD, 8)
     if load_acquire(addressof(f) + SLEEPERS) != 0:
         futex_wake(addressof(f) + PUSHED, 1)

@@ -244,6 +244,13 @@ def not_sent(t: Tcb) -> int:
 
 
 @compiled
+def may_cork(tcp: Tcp, t: Tcb) -> bool:
+    """Whether what is not sent yet may wait a moment for more: less than a segment, behind others in flight (Linux:
+    tcp_should_autocork)."""
+    return tcp.settings.tcp_autocorking != 0 and t.snd_nxt != t.snd_una and not_sent(t) < t.pmtu_mss
+
+
+@compiled
 def not_acknowledged(t: Tcb) -> int:
     """SIOCOUTQ: what was written and not acknowledged; our FIN counts as one (as Linux)."""
     if t.state in (State.CLOSED, State.LISTEN, State.SYN_SENT, State.SYN_RECEIVED):

@@ -315,6 +315,7 @@ class TcpSettings:
     wmem_max: i64               # net.core.wmem_max
     tcp_adv_win_scale: i64
     tcp_moderate_rcvbuf: i64
+    tcp_autocorking: i64
     tcp_notsent_lowat: i64      # bytes
     tcp_fastopen_pause: i64     # ns without Fast Open once it seems to be swallowed; 0: go on
     tcp_fastopen_keyed: i64     # keys there are, 1 or 2: cookies made with the second are good too

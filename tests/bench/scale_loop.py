@@ -64,7 +64,7 @@ def open_many(pair: int, first: int, last: int) -> int:
         h = entry.open(p.client, Kind.TCP, AF_INET, 0)
         entry.connect(p.client, h, 0, p.address, p.port + i // PER_LISTENER, 0)
         carry(p)
-        child = entry.accept(p.server, load64(p.listeners + 8 * (i // PER_LISTENER)))
+        child = entry.accept(p.server, load64(p.listeners + 8 * (i // PER_LISTENER)), 0)
         store64(p.clients + 8 * i, h)
         store64(p.servers + 8 * i, child)
         if h < 0 or child < 0:
@@ -84,10 +84,10 @@ def exchange(pair: int, count: int, times: int, step: int) -> int:
         other = load64(p.servers + 8 * i)
         done = entry.send(p.client, one, p.buffer, REQUEST, 0)
         entry.turn(p.server, p.clock)
-        done += entry.recv(p.server, other, p.buffer, REQUEST, 0)
+        done += entry.recv(p.server, other, p.buffer, REQUEST, 0, 0)
         done += entry.send(p.server, other, p.buffer, REQUEST, 0)
         entry.turn(p.client, p.clock)
-        done += entry.recv(p.client, one, p.buffer, REQUEST, 0)
+        done += entry.recv(p.client, one, p.buffer, REQUEST, 0, 0)
         p.turns += 2
         if done != 4 * REQUEST:
             failed += 1

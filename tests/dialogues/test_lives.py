@@ -63,7 +63,7 @@ def test_old_handle_is_refused(link):
     old = first._handle
     first.close()
     second = link.socket()
-    for result in (entry.send(link.stack._world, old, 0, 0, 0), entry.recv(link.stack._world, old, 0, 0, 0)):
+    for result in (entry.send(link.stack._world, old, 0, 0, 0), entry.recv(link.stack._world, old, 0, 0, 0, 0)):
         assert result == -EBADF
     assert link.tcb(second).ep.users == 0
 

@@ -156,3 +156,64 @@ def test_switching_nodelay_off_flushes_nothing(link):
     conn.send(b"corked")
     conn.setsockopt(real.IPPROTO_TCP, real.TCP_NODELAY, 0)
     link.expect_silence(0.1)
+
+
+# Writes that wait for a thread that has been woken (tcp_autocorking).
+
+@pytest.fixture
+def woken(link):
+    """A connection without Nagle's rule, and a call: somebody sleeps in poll(2), and the bell has been rung, or not."""
+    def ring(rung: int) -> None:
+        link.stack._record.rung = link.stack._record.sleeping = rung
+
+    yield link.established(TCP_NODELAY=1), ring
+    ring(0)
+
+
+def sent(link, conn) -> int:
+    t = link.tcb(conn)
+    return int(t.snd_nxt - t.snd_una)
+
+
+def test_what_is_written_behind_others_waits_for_who_was_woken(link, woken):
+    conn, ring = woken
+    ring(1)
+    conn.send(b"first")
+    assert sent(link, conn) == 5                        # nothing is in flight: it goes at once
+    conn.send(b"second")
+    conn.send(b"third")
+    assert sent(link, conn) == 5
+    ring(0)                                             # it has come, and takes the notes
+    link.expect(ACK, seq=1, data=b"first")
+    link.expect(ACK | PSH, seq=6, data=b"secondthird")
+    conn.send(b"fourth")
+    assert sent(link, conn) == 22
+
+
+def test_a_full_segment_does_not_wait(link, woken):
+    conn, ring = woken
+    ring(1)
+    conn.send(b"first")
+    conn.send(bytes(1000))
+    assert sent(link, conn) == 5
+    conn.send(bytes(500))
+    assert sent(link, conn) == 1505
+
+
+@pytest.mark.parametrize("member", ["rung", "sleeping"])
+def test_it_does_not_wait_for_nobody(link, woken, member):
+    conn, ring = woken
+    ring(1)
+    setattr(link.stack._record, member, 0)
+    conn.send(b"first")
+    conn.send(b"second")
+    assert sent(link, conn) == 11
+
+
+def test_without_autocorking_nothing_waits(link, woken):
+    conn, ring = woken
+    link.stack.settings["net.ipv4.tcp_autocorking"] = 0
+    ring(1)
+    conn.send(b"first")
+    conn.send(b"second")
+    assert sent(link, conn) == 11
