@@ -119,8 +119,8 @@ def test_the_best_round_counts(judge, capsys):
     assert "80 % of Linux" in capsys.readouterr().out
 
 
-def test_too_low_three_times_fails(judge, capsys):
-    assert not judge([5] * 9, [10] * 9, 0.0)
+def test_too_low_every_time_fails(judge, capsys):
+    assert not judge([5] * 15, [10] * 15, 0.0)
     assert "TOO LOW" in capsys.readouterr().out
 
 
@@ -129,12 +129,32 @@ def test_too_low_once_is_measured_again(judge):
 
 
 def test_a_busy_machine_tells_nothing(judge, capsys):
-    assert judge([5] * 9, [10] * 9, 1.5)
+    assert judge([5] * 15, [10] * 15, 1.5)
     assert "left out" in capsys.readouterr().out
 
 
 def test_an_unsteady_linux_tells_nothing(judge):
-    assert judge([5] * 9, [10, 4, 4] * 3, 0.0)
+    assert judge([5] * 15, [10, 4, 4] * 5, 0.0)
+
+
+def test_nor_do_we_when_we_are(judge):
+    assert judge([5, 2, 2] * 5, [10] * 15, 0.0)
+
+
+def test_what_cannot_be_measured_fails(judge, monkeypatch, capsys):
+    def broken(*arguments: Any) -> Any:
+        raise MeasurementError("the connection broke")
+
+    def broken_once(*arguments: Any) -> Any:
+        monkeypatch.setattr(short, "_measure", measure)
+        raise MeasurementError("the connection broke")
+
+    measure = short._measure
+    monkeypatch.setattr(short, "_measure", broken_once)
+    assert judge([9] * 3, [10] * 3, 0.0)
+    monkeypatch.setattr(short, "_measure", broken)
+    assert not judge([], [], 0.0)
+    assert "the connection broke: TOO LOW" in capsys.readouterr().out
 
 
 def test_stored_ratios_are_of_what_is_measured():
