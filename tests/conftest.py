@@ -11,10 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from netstack.machine.mode import BOUNDSCHECK, IMAGE, JIT
 
-PATIENCE = 2.0          # seconds that a thread may take to end after its test
+PATIENCE = 20.0         # seconds that a thread may take to end after its test, on a loaded machine
+# Hypothesis: how long an example takes is the machine's business.  Where a landing is decided (.ci/run), each run tries
+# the same examples: what a lucky draw finds is a find for whoever draws, and no word about the change.
+settings.register_profile("netstack", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("landing", settings.get_profile("netstack"), derandomize=True)
+settings.load_profile("landing" if os.environ.get("NETSTACK_REQUIRE_KERNEL") == "1" else "netstack")
 MODE = ("with the image" if IMAGE else "interpreted" if not JIT else
         "compiled, every index checked" if BOUNDSCHECK else "compiled")
 
@@ -124,7 +130,7 @@ class _Task:
         except BaseException as error:
             self._error = error
 
-    def result(self, timeout: float = 30.0) -> Any:
+    def result(self, timeout: float = 100.0) -> Any:
         """What the function returned; its exception if it raised."""
         self._thread.join(timeout)
         if self._thread.is_alive():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LIMIT = 10.0            # seconds: far more than anything takes, on a loaded machine
+LIMIT = 60.0            # seconds: far more than anything takes, on a loaded machine
 STEP = 0.001
 
 
