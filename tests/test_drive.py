@@ -18,10 +18,11 @@ from netstack.endpoint import EVERYBODY, POLLIN, Kind, pass_on
 from netstack.entry import life
 from netstack.machine.mode import IMAGE, JIT
 
-from .waiting import blocked, until
+from .waiting import blocked, is_asleep, until
 
 SMALL = worlds.Profile(connections=64, sockets=64, runs=64, buffers=1 << 20)
 US = 1000
+THREADS = 12            # that wait for one socket
 
 
 @pytest.fixture
@@ -57,18 +58,23 @@ def workers(count: int, work) -> list[threading.Thread]:
     return threads
 
 
+def all_asleep(sock, threads: list[threading.Thread]) -> bool:
+    """Whether they all wait for this socket, and none is still on its way into the wait."""
+    return blocked(sock) == len(threads) and all(is_asleep(thread.native_id) for thread in threads)
+
+
 def no_herd(calls: Counter[int], threads: int, arrivals: int) -> None:
     """Only threads that got something came back, and at the end all of them once more.
 
-    On a busy machine another may come back in vain for the same arrival: who drove, and was late.  A herd comes with
-    all its threads each time.
+    On a busy machine others may come in vain for the same arrival: who drove, and was late, and who was only about to
+    sleep.  A herd comes with all its threads each time: half of them is far from both.
     """
     assert calls[0] == arrivals
-    assert calls.total() <= threads + (1 + 1) * arrivals < threads * arrivals
+    assert calls.total() <= (1 + threads // 2) * arrivals + threads < threads * arrivals
 
 
 def test_one_connection_wakes_one_thread(stack, monkeypatch):
-    """Four threads accept; each connection is one thread's, and the others do not even try."""
+    """Threads accept; each connection is one thread's, and the others do not even try."""
     calls = counted(monkeypatch, "netstack.entry.accept")
     taken = []
 
@@ -80,15 +86,15 @@ def test_one_connection_wakes_one_thread(stack, monkeypatch):
             pass
 
     with stack.create_server(("127.0.0.1", 0)) as server:
-        threads = workers(4, work)
-        until(lambda: blocked(server) == 4)
+        threads = workers(THREADS, work)
+        until(lambda: all_asleep(server, threads))
         for i in range(1, 6):
             with stack.create_connection(server.getsockname()):
-                until(lambda i=i: len(taken) == i and blocked(server) == 4)
-        no_herd(calls, 4, 5)
+                until(lambda i=i: len(taken) == i and all_asleep(server, threads))
+        no_herd(calls, THREADS, 5)
         server.close()
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()        # a closed listener wakes them all
     for conn in taken:
         conn.close()
@@ -107,16 +113,16 @@ def test_one_datagram_wakes_one_thread(stack, monkeypatch):
 
     with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as sock, stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as far:
         sock.bind(("127.0.0.1", 0))
-        threads = workers(4, work)
-        until(lambda: blocked(sock) == 4)
+        threads = workers(THREADS, work)
+        until(lambda: all_asleep(sock, threads))
         for i in range(1, 6):
             far.sendto(b"x", sock.getsockname())
-            until(lambda i=i: len(got) == i and blocked(sock) == 4)
-        no_herd(calls, 4, 5)
+            until(lambda i=i: len(got) == i and all_asleep(sock, threads))
+        no_herd(calls, THREADS, 5)
         for _ in threads:
             far.sendto(b"", sock.getsockname())     # whoever takes one wakes the next
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -126,7 +132,7 @@ def test_a_burst_is_for_all(stack):
 
     def work() -> None:
         with server.accept()[0]:
-            met.wait(10)
+            met.wait(60)
 
     with stack.create_server(("127.0.0.1", 0)) as server:
         threads = workers(3, work)
@@ -136,7 +142,7 @@ def test_a_burst_is_for_all(stack):
             end.setblocking(False)
             with pytest.raises(BlockingIOError):
                 end.connect(server.getsockname())
-        met.wait(10)
+        met.wait(60)
         for thread in threads:
             thread.join()
         for end in ends:
@@ -381,10 +387,12 @@ def test_a_wait_spins_before_it_sleeps(stack):
         sock.bind(("127.0.0.1", 0))
         sock.settimeout(0.02)
         sock.setsockopt(ns.SOL_SOCKET, sockopt.SO_BUSY_POLL, 0)
-        with pytest.raises(TimeoutError):
-            sock.recv(1)
-        assert stack._record.spin_misses == 0
+
+        def misses() -> int:
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+            return int(stack._record.spin_misses)
+
+        assert misses() == 0
         sock.setsockopt(ns.SOL_SOCKET, sockopt.SO_BUSY_POLL, 1000)
-        with pytest.raises(TimeoutError):
-            sock.recv(1)
-        assert stack._record.spin_misses == 1
+        until(lambda: misses() == 1)        # unless the thread was away until the timeout
