@@ -10,7 +10,7 @@ from pyroute2 import IPRoute
 
 IFA_F_NODAD = 0x02          # if_addr.h: use the address at once
 IFF_LOWER_UP = 0x10000
-PATIENCE = 5.0              # seconds that a link may take to come up
+PATIENCE = 20.0             # seconds that a link may take to come up
 
 
 def make_tap(name: str, *addresses: str, mtu: int = 1500, queue: int = 1000, mode: str = "tap",

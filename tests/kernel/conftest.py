@@ -6,6 +6,7 @@ last of them has gone.
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -57,6 +58,16 @@ def netns(nothing_left: None) -> Iterator[None]:
     finally:
         libc.setns(home, CLONE_NEWNET)
         os.close(home)
+
+
+def retransmit_for_loss_only() -> None:
+    """The kernel shall, in this namespace, and not because a busy machine let us wait for some milliseconds.
+
+    No tail loss probes; where it has that setting (Linux 6.11), a timeout of some seconds at least.
+    """
+    kernel.set_sysctl("net.ipv4.tcp_early_retrans", 0)
+    with contextlib.suppress(OSError):
+        kernel.set_sysctl("net.ipv4.tcp_rto_min_us", 5_000_000)
 
 
 @dataclass

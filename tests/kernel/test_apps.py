@@ -15,7 +15,7 @@ from ..waiting import until
 
 LINK = ("--tap", "tap0", "--ip", "10.0.0.2/24", "--ip6", "fd00::2/64")
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def serve(bare_tap: str, command: Any) -> Any:
     for process in processes:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 0, out + err
 
 
@@ -41,7 +41,7 @@ def _curl(*words: Any) -> bytes:
 
 
 def _connect(host: str, port: int) -> socket.socket:
-    return socket.create_connection((host, port), timeout=20)
+    return socket.create_connection((host, port), timeout=60)
 
 
 def _has_tftp() -> bool:
@@ -79,12 +79,12 @@ def test_a_chat_from_linux(serve: Any) -> None:
 def test_a_balancer_before_a_server_of_linux(serve: Any) -> None:
     with socket.create_server(("10.0.0.1", 8001)) as server:
         process = serve("balance", ("--port", "80", "--every", "1000", "10.0.0.1:8001", "10.0.0.1:8002"))
-        server.settimeout(20)
+        server.settimeout(60)
         server.accept()[0].close()                  # the check
         with _connect("10.0.0.2", 80) as client, server.accept()[0] as conn:
             client.sendall(b"question")
             client.shutdown(socket.SHUT_WR)
-            conn.settimeout(20)
+            conn.settimeout(60)
             with conn.makefile("rb") as file:
                 assert file.read() == b"question"
             conn.sendall(b"answer")

@@ -23,7 +23,7 @@ def _said(process: Any) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("address", ["ip", "ip6"])
 def test_linux_sends(net: Any, linux: Any, life: Any, address: str, megabytes: Callable[[int], int]) -> None:
     size = megabytes(GIGABYTE if address == "ip" else 100)
@@ -39,13 +39,13 @@ def test_linux_sends(net: Any, linux: Any, life: Any, address: str, megabytes: C
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("address", ["linux", "linux6"])
 def test_the_stack_sends(net: Any, linux: Any, life: Any, address: str, megabytes: Callable[[int], int]) -> None:
     size = megabytes(GIGABYTE if address == "linux" else 100)
     process = linux("listen-receive", getattr(net, address), PORT)
     _listening(process)
-    conn = life.enter_context(net.stack.create_connection((getattr(net, address), PORT), timeout=10))
+    conn = life.enter_context(net.stack.create_connection((getattr(net, address), PORT), timeout=60))
     conn.settimeout(60)
     digest = linux_side.send(conn, size)
     conn.close()
@@ -64,7 +64,7 @@ def test_sizes_of_mtu(make_link: Any, linux: Any, life: Any, mtu: int, megabytes
     assert got == _said(process)
     process = linux("listen-receive", net.linux, PORT)
     _listening(process)
-    conn = life.enter_context(net.stack.create_connection((net.linux, PORT), timeout=10))
+    conn = life.enter_context(net.stack.create_connection((net.linux, PORT), timeout=60))
     conn.settimeout(60)
     digest = linux_side.send(conn, size)
     conn.close()

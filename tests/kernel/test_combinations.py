@@ -15,6 +15,8 @@ import pytest
 from netstack.config import SETTINGS
 from netstack.lab import kernel
 
+from .conftest import retransmit_for_loss_only
+
 PORT = 7790
 SIZE = 200_000                  # bytes each way
 DATA = hashlib.shake_256(b"combinations").digest(SIZE)
@@ -69,8 +71,8 @@ def test_the_kernel_counts_what_we_look_at(netns: None) -> None:
 
 @pytest.fixture
 def quiet(netns: None) -> None:
-    """The kernel retransmits for loss only, not because a busy machine let us wait for some milliseconds (no TLP)."""
-    kernel.set_sysctl("net.ipv4.tcp_early_retrans", 0)
+    """The kernel retransmits for loss only, and remembers nothing of one connection for the next."""
+    retransmit_for_loss_only()
     kernel.set_sysctl("net.ipv4.tcp_no_metrics_save", 1)
 
 
@@ -89,12 +91,12 @@ def joined(life: Any) -> Any:
         stack = net.stack, net.ip, _is_fast(net.stack.settings.get)
         (client_net, _, asks), (server_net, host, allows) = (stack, linux) if role == "client" else (linux, stack)
         server = life.enter_context(server_net.create_server((host, PORT)))
-        server.settimeout(10)
+        server.settimeout(60)
         if allows:
             server.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16)
         for _ in range(2 if asks else 1):           # the first connection gets the cookie, the second has it
             client = life.enter_context(client_net.socket(socket.AF_INET, socket.SOCK_STREAM))
-            client.settimeout(10)
+            client.settimeout(60)
             if asks:
                 client.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
             client.connect((host, PORT))
@@ -103,7 +105,7 @@ def joined(life: Any) -> Any:
             accepted = life.enter_context(server.accept()[0])
             assert not asks or accepted.recv(1) == b"!"
         for sock in (client, accepted):
-            sock.settimeout(20)
+            sock.settimeout(60)
         return (client, accepted) if role == "client" else (accepted, client)
     return make
 
@@ -149,6 +151,7 @@ CASES = [(c, side) for c in COMBINATIONS for side in ("stack", "linux") if side 
 def test_clean(quiet: None, net: Any, joined: Any, spawn: Any, combination: tuple[int, ...], side: str,
                role: str) -> None:
     _without(side, combination, net.stack)
+    net.stack.settings["net.ipv4.tcp_early_retrans"] = 0        # nor shall we probe while Linux is slow
     before = kernel.counters()
     ours, theirs = joined(net, role)
     agreed = _agreed(theirs)

@@ -24,14 +24,14 @@ from ..waiting import until
 
 LINK = ("--tap", "tap0", "--ip", "10.0.0.2/24", "--ip6", "fd00::2/64", "--gateway", "10.0.0.1")
 STACK = "10.0.0.2"
-START = 110         # seconds, a cold compile included
+START = 250         # seconds, a cold compile included
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 def _ready(process: Any) -> None:
     line = process.stdout.readline()
-    assert line == "READY\n", process.communicate(timeout=10)
+    assert line == "READY\n", process.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def served(bare_tap: str, command: Any, tmp_path: Path) -> Any:
     _ready(process)
     yield process
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, _complaints(err)) == (0, []), out
 
 
@@ -67,7 +67,7 @@ def _unread(sock: socket.socket) -> int:
 
 
 def _connect(port: int, host: str = STACK) -> socket.socket:
-    return socket.create_connection((host, port), timeout=20)
+    return socket.create_connection((host, port), timeout=60)
 
 
 @pytest.mark.parametrize("host", [STACK, "fd00::2"])
@@ -85,7 +85,7 @@ def test_small_servers(served: Any, host: str) -> None:
     with _connect(CHARGEN, host) as sock:
         assert _exactly(sock, len(PATTERN) + 100) == PATTERN + PATTERN[:100]
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(20)
+        sock.settimeout(60)
         sock.sendto(b"hello", (host, ECHO))
         assert sock.recv(100) == b"hello"
         sock.sendto(b"", (host, DAYTIME))
@@ -103,7 +103,7 @@ def test_two_queues(netns: None, command: Any) -> None:
             sock.sendall(b"hello")
             assert _exactly(sock, 5) == b"hello"
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, _complaints(err)) == (0, []), out
 
 
@@ -113,7 +113,7 @@ def test_web_page_and_capture(served: Any) -> None:
         said = b"".join(iter(lambda: sock.recv(4096), b""))
     assert said.endswith(b"the page\n")
     served.send_signal(signal.SIGTERM)
-    served.wait(20)
+    served.wait(60)
     from netstack.observe.ladder import connections, ladder
 
     found = connections(served.pcap)
@@ -123,7 +123,7 @@ def test_web_page_and_capture(served: Any) -> None:
     assert "ESTABLISHED" in text
     assert "CLOSE-WAIT" in text
     if shutil.which("tcpdump"):
-        dump = subprocess.run(["tcpdump", "-nr", str(served.pcap)], capture_output=True, text=True, timeout=20,
+        dump = subprocess.run(["tcpdump", "-nr", str(served.pcap)], capture_output=True, text=True, timeout=60,
                               check=True)
         assert "Flags [S.]" in dump.stdout
 
@@ -144,7 +144,7 @@ def test_interrupt_ends_it_well(bare_tap: str, command: Any) -> None:
     _ready(process)
     with _connect(ECHO):
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out, _complaints(err)) == (0, "", [])
 
 
@@ -160,7 +160,7 @@ def test_run_http_server(bare_tap: str, command: Any, tmp_path: Path) -> None:
         subprocess.run(fetch, timeout=START + 10, check=True)
         assert target.read_bytes() == data
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
 
 
@@ -178,7 +178,7 @@ def test_run_a_script_as_client(bare_tap: str, command: Any, tmp_path: Path) -> 
             assert peer[0] == STACK
             assert _exactly(conn, 14) == b"from the stack"
             conn.sendall(b"from linux")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "from linux __main__\n"), err
 
 
@@ -197,7 +197,7 @@ def test_what_a_program_sent_last_arrives(bare_tap: str, command: Any, tmp_path:
             until(lambda: _unread(conn) > 30_000)               # a part, as far as the kernel's window goes
             assert len(_exactly(conn, 300_000)) == 300_000
             assert conn.recv(1) == b""
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def test_ping(bare_tap: str, command: Any) -> None:
@@ -258,7 +258,7 @@ def name_server(bare_tap: str) -> Any:
     yield asked
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
         end.sendto(b"", ("10.0.0.1", 53))
-    thread.join(10)
+    thread.join(60)
     sock.close()
 
 

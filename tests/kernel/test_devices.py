@@ -56,9 +56,9 @@ def test_udp(make_link: Any, life: Any, offload: bool, size: int, device: str, f
     data = bytes(i * 31 & 0xFF for i in range(size))
     theirs = life.enter_context(socket.socket(family, socket.SOCK_DGRAM))
     theirs.bind((net.linux if family == socket.AF_INET else net.linux6, 0))
-    theirs.settimeout(10)
+    theirs.settimeout(60)
     ours = life.enter_context(net.stack.socket(family, socket.SOCK_DGRAM))
-    ours.settimeout(10)
+    ours.settimeout(60)
     ours.sendto(data, theirs.getsockname()[:2])
     got, sender = theirs.recvfrom(70_000)
     assert got == data
@@ -82,7 +82,7 @@ def test_large_pieces_cross_the_device(make_link: Any, linux: Any, life: Any, de
         assert net.stack.interface(net.tap).driver.offload is offload
         net.stack.close()
         remove()
-    assert frames[True] < 200
+    assert frames[True] < size // 1460 // 2
     assert frames[False] >= size // 1460
 
 
@@ -103,7 +103,7 @@ def test_linux_sends_many_datagrams_as_one(make_link: Any, life: Any, device: st
     net = make_link(device=device)
     ours = life.enter_context(net.stack.socket(socket.AF_INET, socket.SOCK_DGRAM))
     ours.bind((net.ip, 0))
-    ours.settimeout(10)
+    ours.settimeout(60)
     theirs = life.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     theirs.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1000)
     data = bytes(i * 13 & 0xFF for i in range(10_500))
@@ -153,7 +153,8 @@ def test_a_capture_has_whole_packets(make_link: Any, linux: Any, life: Any, tmp_
 def test_linux_pings(make_link: Any, device: str) -> None:
     net = make_link(device=device)
     for address in (net.ip, net.ip6):
-        assert subprocess.run(["ping", "-c", "1", "-W", "5", address], capture_output=True, check=False).returncode == 0
+        done = subprocess.run(["ping", "-c", "1", "-W", "20", address], capture_output=True, check=False)
+        assert done.returncode == 0
 
 
 def test_a_tun_asks_nobody(make_link: Any) -> None:
@@ -197,7 +198,7 @@ def test_raw_hears_only_what_is_for_it(make_link: Any) -> None:
         assert "IP_VERSION" not in net.stack.drops()
         other.send(mine + bytes(6) + b"\x08\x00" + bytes(50))
         other.send(b"\xff" * 6 + bytes(6) + b"\x08\x00" + bytes(50))
-    assert net.stack.wait_for(lambda: net.stack.drops().get("IP_VERSION") == 2, 5)
+    assert net.stack.wait_for(lambda: net.stack.drops().get("IP_VERSION") == 2, 60)
 
 
 @each_device
@@ -222,7 +223,7 @@ def pair(net: Any, life: Any, family: int) -> tuple[Any, Any]:
     hosts = (net.ip, net.linux) if family == V4 else (net.ip6, net.linux6)
     for sock, host in zip((ours, theirs), hosts, strict=True):
         sock.bind((host, 0))
-        sock.settimeout(10)
+        sock.settimeout(60)
     return ours, theirs
 
 

@@ -23,10 +23,10 @@ def line(netns: None, life: Any) -> Any:
     import netstack
     from netstack.drivers import Impaired, Tap
 
-    from .conftest import LINUX, STACK, TAP
+    from .conftest import LINUX, STACK, TAP, retransmit_for_loss_only
 
     kernel.make_tap(TAP, f"{LINUX}/24")
-    kernel.set_sysctl("net.ipv4.tcp_early_retrans", 0)
+    retransmit_for_loss_only()
     stack = life.enter_context(netstack.Stack())
     line = Impaired(Tap(TAP), seed=5)
     stack.attach(line, ip=f"{STACK}/24", gateway=LINUX, dad=False)
@@ -40,9 +40,9 @@ def _join(life: Any, stack: Any, role: str) -> tuple[Any, Any]:
     here, there = (stack, socket) if role == "client" else (socket, stack)
     host = LINUX if role == "client" else STACK
     server = life.enter_context(there.create_server((host, PORT)))
-    client = life.enter_context(here.create_connection((host, PORT), timeout=20))
+    client = life.enter_context(here.create_connection((host, PORT), timeout=60))
     accepted = life.enter_context(server.accept()[0])
-    accepted.settimeout(20)
+    accepted.settimeout(60)
     return (client, accepted) if role == "client" else (accepted, client)
 
 
@@ -79,7 +79,7 @@ def test_marks_are_told_and_obeyed(line: Any, life: Any, spawn: Any, role: str, 
     for sender, receiver in ((ours, theirs), (theirs, ours)):
         task = spawn(_receive, receiver)
         sender.sendall(DATA)
-        assert task.result(60) == DATA
+        assert task.result(100) == DATA
     grown = {n: kernel.counters()[n] - before.get(n, 0) for n in ("IpExtInCEPkts", "IpExtInECT0Pkts", "TcpRetransSegs")}
     marked = {way: wire.counters(way)["marked"] for way in ("inbound", "outbound")}
     assert grown["TcpRetransSegs"] == 0

@@ -50,7 +50,7 @@ def test_as_long_as_the_other(netns: None, life: ExitStack, name: str) -> None:
     server = life.enter_context(stack.create_server((STACK, PORT)))
     pairs = []
     for _ in range(2):                                  # on each connection one end talks, and the other never knows
-        theirs = life.enter_context(socket.create_connection((STACK, PORT), timeout=10))
+        theirs = life.enter_context(socket.create_connection((STACK, PORT), timeout=60))
         ours = life.enter_context(server.accept()[0])
         pairs.append((ours, theirs))
     talkers = pairs[0][0], pairs[1][1]

@@ -23,7 +23,7 @@ def to_linux(net: Any, linux: Any, life: Any, size: int, address: str = "linux")
     """`size` bytes from the stack to Linux, compared by hash."""
     process = linux("listen-receive", getattr(net, address), PORT)
     assert process.stdout.readline() == "LISTENING\n"
-    conn = life.enter_context(net.stack.create_connection((getattr(net, address), PORT), timeout=10))
+    conn = life.enter_context(net.stack.create_connection((getattr(net, address), PORT), timeout=60))
     conn.settimeout(60)
     digest = linux_side.send(conn, size)
     conn.close()
@@ -79,7 +79,7 @@ def test_packets_count_as_on_the_wire(net: Any, linux: Any, life: Any) -> None:
     before = packets(net)
     to_linux(net, linux, life, size)
     sent = packets(net)
-    assert size // 1460 <= sent[1] - before[1] <= size // 1448 + 20
+    assert size // 1460 <= sent[1] - before[1] <= size // 1448 + 200
     to_us(net, linux, life, size)
     assert size // 1460 <= packets(net)[0] - sent[0] <= size // 1448 + 200
 
@@ -90,7 +90,7 @@ def test_switched_while_data_flows(net: Any, linux: Any, life: Any, megabytes: C
     assert tap.offload
     process = linux("listen-receive", net.linux, PORT)
     assert process.stdout.readline() == "LISTENING\n"
-    conn = life.enter_context(net.stack.create_connection((net.linux, PORT), timeout=10))
+    conn = life.enter_context(net.stack.create_connection((net.linux, PORT), timeout=60))
     import hashlib
     digest = hashlib.sha256()
     size = 0
@@ -143,7 +143,7 @@ def test_linux_sees_valid_packets(net: Any, linux: Any, life: Any) -> None:
         seen += 1
         large += len(frame) > 1514
     assert large > 3
-    assert seen < 150
+    assert seen < 300_000 // 1448
 
 
 @pytest.mark.parametrize("offload", [True, False])
@@ -155,9 +155,9 @@ def test_udp(make_link: Any, life: Any, offload: bool, size: int) -> None:
     data = bytes(i * 31 & 0xFF for i in range(size))
     theirs = life.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     theirs.bind((net.linux, 0))
-    theirs.settimeout(10)
+    theirs.settimeout(60)
     ours = life.enter_context(net.stack.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    ours.settimeout(10)
+    ours.settimeout(60)
     ours.sendto(data, theirs.getsockname())
     got, sender = theirs.recvfrom(70_000)
     assert got == data
@@ -172,7 +172,7 @@ def test_linux_sends_many_datagrams_as_one(net: Any, life: Any) -> None:
     udp_segment = 103
     ours = life.enter_context(net.stack.socket(socket.AF_INET, socket.SOCK_DGRAM))
     ours.bind((net.ip, 0))
-    ours.settimeout(10)
+    ours.settimeout(60)
     theirs = life.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     theirs.setsockopt(socket.IPPROTO_UDP, udp_segment, 1000)
     data = bytes(i * 13 & 0xFF for i in range(10_500))

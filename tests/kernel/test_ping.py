@@ -14,7 +14,7 @@ needs_ping = pytest.mark.skipif(shutil.which("ping") is None, reason="ping(8) is
 
 def linux_ping(*words: object) -> str:
     """ping(8); its last lines."""
-    done = subprocess.run(["ping", "-n", *map(str, words)], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(["ping", "-n", *map(str, words)], capture_output=True, text=True, timeout=100, check=False)
     return done.stdout + done.stderr
 
 
@@ -22,26 +22,26 @@ def linux_ping(*words: object) -> str:
 @pytest.mark.parametrize("address", ["ip", "ip6"])
 @pytest.mark.parametrize("size", [0, 56, 1400])
 def test_linux_pings_the_stack(net: Any, address: str, size: int) -> None:
-    said = linux_ping("-c", 3, "-i", 0.01, "-W", 2, "-s", size, getattr(net, address))
+    said = linux_ping("-c", 3, "-i", 0.01, "-W", 20, "-s", size, getattr(net, address))
     assert "3 packets transmitted, 3 received, 0% packet loss" in said
 
 
 @needs_ping
 @pytest.mark.parametrize("size", [1473, 8000, 65507])
 def test_linux_pings_in_fragments(net: Any, size: int) -> None:
-    said = linux_ping("-c", 3, "-i", 0.01, "-W", 2, "-s", size, net.ip)
+    said = linux_ping("-c", 3, "-i", 0.01, "-W", 20, "-s", size, net.ip)
     assert "3 received, 0% packet loss" in said
 
 
 @needs_ping
 def test_two_hundred_pings(net: Any) -> None:
-    said = linux_ping("-c", 200, "-i", 0.002, "-W", 2, net.ip)
+    said = linux_ping("-c", 200, "-i", 0.002, "-W", 20, net.ip)
     assert "200 packets transmitted, 200 received, 0% packet loss" in said
 
 
 @needs_ping
 def test_every_byte_comes_back(net: Any) -> None:
-    said = linux_ping("-c", 2, "-i", 0.01, "-W", 2, "-p", "a55aff00", "-s", 1000, net.ip)
+    said = linux_ping("-c", 2, "-i", 0.01, "-W", 20, "-p", "a55aff00", "-s", 1000, net.ip)
     assert "2 received" in said
     assert "wrong data" not in said
 
@@ -49,7 +49,7 @@ def test_every_byte_comes_back(net: Any) -> None:
 @pytest.mark.parametrize("address", ["linux", "linux6"])
 def test_the_stack_pings_linux(net: Any, address: str) -> None:
     said: list[str] = []
-    statistics = ping(net.stack, getattr(net, address), count=3, interval=0.01, wait=2, say=said.append)
+    statistics = ping(net.stack, getattr(net, address), count=3, interval=0.01, wait=20, say=said.append)
     assert (statistics.sent, statistics.received, statistics.errors) == (3, 3, 0)
     assert "3 packets transmitted, 3 received, 0% packet loss" in said[-2]
 

@@ -22,7 +22,7 @@ from .conftest import LINUX, LINUX6, STACK, STACK6, TAP
 PORT = 7777
 WORLDS = 2
 CONNECTIONS = 16
-LIMIT = 30
+LIMIT = 100
 
 
 @pytest.fixture(params=[True, False], ids=["offload", "plain"])
@@ -86,7 +86,10 @@ def test_linux_connects(shards: Any, spawn: Any, megabytes: Callable[[int], int]
             conn, name = server.accept()
             ours[name[1]] = conn
         pairs = [(ours[conn.getsockname()[1]], conn) for conn in theirs]
-        assert {conn._stack for conn, _ in pairs} == set(shards.stacks)
+        while {conn._stack for conn, _ in pairs} != set(shards.stacks):     # a secret hash of the ports chooses
+            assert len(pairs) < 10 * CONNECTIONS
+            conn = socket.create_connection((host, PORT), timeout=LIMIT)
+            pairs.append((server.accept()[0], conn))
         exchange(pairs, megabytes(1), spawn)
         close(pairs)
     used_all(shards)
@@ -110,7 +113,7 @@ def test_the_worlds_connect(shards: Any, spawn: Any, megabytes: Callable[[int], 
 
 def test_ping(shards: Any) -> None:
     for host in (STACK, STACK6):
-        done = subprocess.run(["ping", "-c", "3", "-i", "0.2", "-W", "5", host], capture_output=True, text=True,
+        done = subprocess.run(["ping", "-c", "3", "-i", "0.2", "-W", "20", host], capture_output=True, text=True,
                               check=False)
         assert done.returncode == 0 and "DUP" not in done.stdout, done.stdout
 

@@ -44,10 +44,10 @@ def taps(far: Namespace, life: Any) -> Any:
 def _connected(far: Namespace, life: Any) -> tuple[socket.socket, socket.socket]:
     with far.entered():
         server = life.enter_context(socket.create_server((RIGHT, PORT)))
-    server.settimeout(20)
-    client = life.enter_context(socket.create_connection((RIGHT, PORT), timeout=20))
+    server.settimeout(60)
+    client = life.enter_context(socket.create_connection((RIGHT, PORT), timeout=60))
     conn = life.enter_context(server.accept()[0])
-    conn.settimeout(20)
+    conn.settimeout(60)
     return client, conn
 
 
@@ -64,7 +64,7 @@ def test_two_kernels(taps: Any, far: Namespace, life: Any, spawn: Any) -> None:
         for sender, receiver in ((client, conn), (conn, client)):
             task = spawn(_exactly, receiver, len(DATA))
             sender.sendall(DATA)
-            assert task.result(60) == DATA
+            assert task.result(100) == DATA
         began = time.monotonic_ns()
         client.send(b"?")
         conn.send(_exactly(conn, 1))
@@ -91,13 +91,13 @@ def test_the_command(far: Namespace, life: Any, command: Any) -> None:
     client.sendall(DATA[:100_000])
     assert _exactly(conn, 100_000) == DATA[:100_000]
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert out.startswith("a_to_b: seen ")
 
 
 def test_the_command_says_what_is_wrong(netns: None, command: Any) -> None:
     process = command("relay", "tap0", "tap1", "--loss", "200%")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert "probability" in err and "Traceback" not in err

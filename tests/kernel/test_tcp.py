@@ -29,15 +29,15 @@ def joined(request: pytest.FixtureRequest, ends: Any, life: Any, spawn: Any) -> 
     """A connection: (the stack's socket, Linux's socket)."""
     if request.param == "stack listens":
         server = life.enter_context(ends.stack.create_server((ends.here, PORT), family=ends.family))
-        theirs = life.enter_context(socket.create_connection((ends.here, PORT), timeout=10))
+        theirs = life.enter_context(socket.create_connection((ends.here, PORT), timeout=60))
         ours = life.enter_context(server.accept()[0])
     else:
         server = life.enter_context(socket.create_server((ends.there, PORT), family=ends.family))
-        server.settimeout(10)
-        ours = life.enter_context(ends.stack.create_connection((ends.there, PORT), timeout=10))
+        server.settimeout(60)
+        ours = life.enter_context(ends.stack.create_connection((ends.there, PORT), timeout=60))
         theirs = life.enter_context(server.accept()[0])
     for sock in (ours, theirs):
-        sock.settimeout(20)
+        sock.settimeout(60)
     return ours, theirs
 
 
@@ -74,7 +74,7 @@ def test_both_directions_at_once(joined: tuple[Any, Any], spawn: Any, megabytes:
     data = bytes(i * 13 & 0xFF for i in range(997)) * (size // 997)
     tasks = [spawn(exactly, sock, len(data)) for sock in joined]
     senders = [spawn(sock.sendall, data) for sock in joined]
-    assert [task.result(60) for task in tasks] == [data, data]
+    assert [task.result(100) for task in tasks] == [data, data]
     for sender in senders:
         sender.result()
 
@@ -124,7 +124,7 @@ def test_the_port_of_a_reset_connection_connects_again(net: Any, life: Any) -> N
     server = life.enter_context(net.stack.create_server((net.ip, PORT)))
     for _ in range(2):
         theirs = life.enter_context(socket.socket())
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         theirs.bind((net.linux, 40000))
         theirs.connect((net.ip, PORT))
@@ -137,22 +137,22 @@ def test_the_port_of_a_reset_connection_connects_again(net: Any, life: Any) -> N
 
 def test_the_stack_is_refused(ends: Any) -> None:
     with pytest.raises(ConnectionRefusedError):
-        ends.stack.create_connection((ends.there, 9), timeout=10)
+        ends.stack.create_connection((ends.there, 9), timeout=60)
 
 
 def test_linux_is_refused(ends: Any) -> None:
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((ends.here, 9), timeout=10)
+        socket.create_connection((ends.here, 9), timeout=60)
 
 
 def test_nobody_there(net: Any) -> None:
     with pytest.raises(OSError, match="No route to host") as caught:
-        net.stack.create_connection(("10.0.0.99", 9), timeout=10)
+        net.stack.create_connection(("10.0.0.99", 9), timeout=60)
     assert caught.value.errno == errno.EHOSTUNREACH
 
 
 def test_a_timeout_is_kept(net: Any) -> None:
-    with net.stack.create_server((net.ip, PORT)), socket.create_connection((net.ip, PORT), timeout=10) as theirs:
+    with net.stack.create_server((net.ip, PORT)), socket.create_connection((net.ip, PORT), timeout=60) as theirs:
         theirs.settimeout(0.1)
         with pytest.raises(TimeoutError):
             theirs.recv(1)
@@ -167,7 +167,7 @@ def test_three_hundred_connections(net: Any, life: Any, spawn: Any) -> None:
             conn.sendall(exactly(conn, 6)[::-1])
 
     task = spawn(serve)
-    theirs = [life.enter_context(socket.create_connection((net.ip, PORT), timeout=20)) for _ in range(300)]
+    theirs = [life.enter_context(socket.create_connection((net.ip, PORT), timeout=60)) for _ in range(300)]
     for number, sock in enumerate(theirs):
         sock.sendall(b"%06d" % number)
     for number, sock in enumerate(theirs):
@@ -186,7 +186,7 @@ def test_one_after_the_other(net: Any, life: Any, spawn: Any) -> None:
 
     task = spawn(serve)
     for _ in range(200):
-        with socket.create_connection((net.ip, PORT), timeout=20) as sock:
+        with socket.create_connection((net.ip, PORT), timeout=60) as sock:
             sock.sendall(b"x")
             assert exactly(sock, 1) == b"x"
             assert sock.recv(1) == b""
@@ -196,9 +196,9 @@ def test_one_after_the_other(net: Any, life: Any, spawn: Any) -> None:
 def test_a_slow_reader_stops_the_sender(net: Any, life: Any, spawn: Any, megabytes: Callable[[int], int]) -> None:
     """The window closes, is probed, opens again; nothing is lost."""
     server = life.enter_context(net.stack.create_server((net.ip, PORT)))
-    theirs = life.enter_context(socket.create_connection((net.ip, PORT), timeout=20))
+    theirs = life.enter_context(socket.create_connection((net.ip, PORT), timeout=60))
     ours = life.enter_context(server.accept()[0])
-    ours.settimeout(20)
+    ours.settimeout(60)
     data = bytes(i * 11 & 0xFF for i in range(991)) * (megabytes(20) // 991)
     sender = spawn(theirs.sendall, data)
     pause = threading.Event()

@@ -24,7 +24,7 @@ def ours(ends: Any, life: Any) -> Any:
     """The stack's socket, bound."""
     sock = life.enter_context(ends.stack.socket(ends.family, DGRAM))
     sock.bind((ends.here, PORT))
-    sock.settimeout(10)
+    sock.settimeout(60)
     return sock
 
 
@@ -33,7 +33,7 @@ def theirs(ends: Any, life: Any) -> Any:
     """Linux's socket, bound."""
     sock = life.enter_context(socket.socket(ends.family, DGRAM))
     sock.bind((ends.there, PORT))
-    sock.settimeout(10)
+    sock.settimeout(60)
     return sock
 
 
@@ -53,8 +53,8 @@ def test_in_fragments(net: Any, size: int) -> None:
     data = bytes(i * 3 & 0xFF for i in range(251)) * (size // 251 + 1)
     with net.stack.socket(socket.AF_INET, DGRAM) as ours, socket.socket(socket.AF_INET, DGRAM) as theirs:
         ours.bind((net.ip, PORT))
-        ours.settimeout(10)
-        theirs.settimeout(10)
+        ours.settimeout(60)
+        theirs.settimeout(60)
         theirs.sendto(data[:size], (net.ip, PORT))
         got, peer = ours.recvfrom(65535)
         assert got == data[:size]
@@ -73,7 +73,7 @@ def test_many(ends: Any, ours: Any, theirs: Any) -> None:
 
 def test_linux_is_told_of_a_closed_port(ends: Any) -> None:
     with socket.socket(ends.family, DGRAM) as theirs:
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         theirs.connect((ends.here, 9))
         theirs.send(b"x")
         with pytest.raises(ConnectionRefusedError):
@@ -82,7 +82,7 @@ def test_linux_is_told_of_a_closed_port(ends: Any) -> None:
 
 def test_the_stack_is_told_of_a_closed_port(ends: Any) -> None:
     with ends.stack.socket(ends.family, DGRAM) as ours:
-        ours.settimeout(10)
+        ours.settimeout(60)
         ours.connect((ends.there, 9))
         ours.send(b"x")
         with pytest.raises(ConnectionRefusedError):
