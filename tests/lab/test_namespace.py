@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(namespace.refusal() is not None, reason=f"no nam
 
 
 def test_a_namespace_of_its_own() -> None:
-    done = subprocess.run(namespace.command(SHOW), capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(namespace.command(SHOW), capture_output=True, text=True, timeout=100, check=True)
     link, uid = done.stdout.split()
     assert link != os.readlink("/proc/self/ns/net")
     assert uid == "0"
@@ -25,18 +25,18 @@ def test_a_namespace_of_its_own() -> None:
 
 def test_the_command_s_exit_status() -> None:
     exits = [sys.executable, "-S", "-c", "raise SystemExit(7)"]
-    assert subprocess.run(namespace.command(exits), timeout=20, check=False).returncode == 7
+    assert subprocess.run(namespace.command(exits), timeout=100, check=False).returncode == 7
 
 
 def test_no_such_command() -> None:
-    done = subprocess.run(namespace.command(["/nowhere/at-all"]), capture_output=True, text=True, timeout=20,
+    done = subprocess.run(namespace.command(["/nowhere/at-all"]), capture_output=True, text=True, timeout=100,
                           check=False)
     assert done.returncode == 127
     assert done.stderr == "/nowhere/at-all: No such file or directory\n"
 
 
 def test_if_possible() -> None:
-    done = subprocess.run(namespace.command(["--if-possible", *SHOW]), capture_output=True, text=True, timeout=20,
+    done = subprocess.run(namespace.command(["--if-possible", *SHOW]), capture_output=True, text=True, timeout=100,
                           check=True)
     assert done.stdout.startswith("net:")
 
@@ -62,7 +62,7 @@ def test_enter_and_come_back(further: namespace.Namespace) -> None:
         there = _link()
         assert there != home
         assert [name for _, name in socket.if_nameindex()] == ["lo"]
-        done = subprocess.run(SHOW, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(SHOW, capture_output=True, text=True, timeout=100, check=True)
         assert done.stdout.split()[0] == there          # a process started here is here
         with socket.create_server(("127.0.0.1", 0)) as server:      # the loopback is up
             socket.create_connection(server.getsockname(), timeout=5).close()

@@ -1,7 +1,8 @@
 """Run modules of CPython's tests in a process each, some at a time: `several DIRECTORY HOW-MANY LIMIT MODULE ...`.
 
 What `run` says of each goes to DIRECTORY/MODULE.done, with "status" and "report", the end of its stderr.  Tests that
-failed get a second chance by themselves, as CPython's own runner gives them (-w): many measure time.
+failed get other chances by themselves, as CPython's own runner gives them one (-w): many measure time.  And a module
+that did not come to its end, another beginning.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+AGAIN = 3           # times that what failed runs once more
 
 
 def run(module: str, names: list[str], directory: Path, limit: str) -> dict[str, Any]:
@@ -32,11 +34,16 @@ def run(module: str, names: list[str], directory: Path, limit: str) -> dict[str,
 
 
 def one(module: str, directory: Path, limit: str) -> None:
-    """A module, and what failed of it once more."""
+    """A module, and what failed of it some times more."""
     told = run(module, [], directory, limit)
-    if told["failed"]:
+    if not told["ran"]:
+        told = run(module, [], directory, limit)
+    for _ in range(AGAIN):
+        if not told["failed"]:
+            break
         again = run(module, [name.removeprefix(f"{module}.") for name in told["failed"]], directory, limit)
-        told.update({key: again[key] for key in ("failed", "status", "report")})
+        if again["ran"]:                # it has not told what failed otherwise
+            told.update({key: again[key] for key in ("failed", "status", "report")})
     unfinished = directory / f"{module}.unfinished"
     unfinished.write_text(json.dumps(told))
     unfinished.rename(directory / f"{module}.done")

@@ -19,8 +19,8 @@ from ..waiting import until
 from .run import not_run
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 200         # seconds that a module may take on a slow machine; here the slowest takes 40
-WAIT = 600          # ... and that a test may wait for its module's turn
+LIMIT = 500         # seconds that a module may take on a slow machine; here the slowest takes 40
+WAIT = 1800         # ... and that a test may wait for its module's turn
 BESIDE = 2          # modules at a time: they sleep most of the time
 
 MODULES = {         # and how many tests run at least, so that none of them is empty by mistake
