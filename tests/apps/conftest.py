@@ -7,7 +7,7 @@ import pytest
 
 import netstack
 
-LIMIT = 30          # seconds
+LIMIT = 100         # seconds
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ NEVER = 1000.0          # seconds between checks
 
 async def come(is_so):
     """Wait on the loop until it is so."""
-    for _ in range(5000):
+    for _ in range(20_000):
         if is_so():
             return
         await asyncio.sleep(0.002)

@@ -40,7 +40,7 @@ class Room(AsyncExitStack):
         return one, here[len("Here: "):]
 
     async def empty(self, count=0):
-        for _ in range(5000):
+        for _ in range(20_000):
             if len(self.chat.members) == count:
                 return
             await asyncio.sleep(0.002)

@@ -84,7 +84,7 @@ def test_tftp(stack, monkeypatch, tmp_path):
 
     def client():
         file = io.BytesIO()
-        tftp.get(stack, HOST, "file", file, timeout=0.2)
+        tftp.get(stack, HOST, "file", file, timeout=0.2, attempts=100)
         assert file.getvalue() == b"hello"
 
     said = during(stack, monkeypatch, netstack.cli.tftp, ["tftp", "serve", str(tmp_path)], 69, client)

@@ -29,7 +29,7 @@ def served(stack):
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield
     loop, stop = stopping[0]
     loop.call_soon_threadsafe(stop.set)

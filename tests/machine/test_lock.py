@@ -61,11 +61,11 @@ def test_a_waiter_sleeps_and_is_woken():
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
-    entered.wait(10)
+    entered.wait(60)
     while memory[0] != 2:
         assert thread.is_alive()
     unlock(p)
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert memory[0] == 0
 

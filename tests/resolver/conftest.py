@@ -85,7 +85,7 @@ class Server:
             while True:
                 conn, _ = self.tcp.accept()
                 with conn, contextlib.suppress(OSError, struct.error):
-                    conn.settimeout(5)
+                    conn.settimeout(60)
                     size, = struct.unpack("!H", conn.recv(2, ns.MSG_WAITALL))
                     for wire in self._answers(conn.recv(size, ns.MSG_WAITALL), "tcp"):
                         conn.sendall(struct.pack("!H", len(wire)) + wire)
@@ -94,7 +94,7 @@ class Server:
         self.udp.close()
         self.tcp.close()
         for thread in self.threads:
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import netstack
 import netstack.socket as ns
 from netstack.resolver.cache import SECOND
 
-SHORT = 1.0         # seconds for an answer that does not come; one that comes takes less, on a loaded machine too
+SHORT = 3.0         # seconds for an answer that does not come; one that comes takes less, on a loaded machine too
 
 
 def hosts(entries):

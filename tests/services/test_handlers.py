@@ -11,7 +11,7 @@ from netstack.drivers import Impaired, Wire
 from netstack.machine.mode import JIT
 from netstack.services.handlers import CHARGEN, DISCARD, ECHO, PATTERN, Servers, ping, ping_datagrams
 
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 @pytest.fixture

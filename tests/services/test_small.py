@@ -11,6 +11,8 @@ import netstack
 from netstack.services.many import Listening, Many, Shared
 from netstack.services.small import CHARGEN, DAYTIME, DISCARD, ECHO, PATTERN, SmallServers
 
+from ..waiting import until
+
 HOSTS = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
 
@@ -26,7 +28,7 @@ def stack(life: Any) -> Any:
 def connect(request: pytest.FixtureRequest, stack: Any, life: Any) -> Any:
     """connect(port): a connection."""
     def make(port: int) -> Any:
-        return life.enter_context(stack.create_connection((request.param, port), timeout=20))
+        return life.enter_context(stack.create_connection((request.param, port), timeout=60))
     return make
 
 
@@ -101,7 +103,7 @@ def test_chargen(connect: Any, others: int) -> None:
 @pytest.mark.parametrize("host", HOSTS)
 def test_datagrams(stack: Any, host: str) -> None:
     with stack.socket(HOSTS[host], socket.SOCK_DGRAM) as sock:
-        sock.settimeout(20)
+        sock.settimeout(60)
         sock.sendto(b"hello", (host, DISCARD))
         sock.sendto(b"hello", (host, ECHO))
         assert sock.recv(100) == b"hello"
@@ -127,7 +129,7 @@ def test_closing_while_the_thread_is_on_its_way_out(life: Any) -> None:
     stack = life.enter_context(netstack.Stack())
     listener = life.enter_context(stack.create_server(("127.0.0.1", ECHO)))
     many = Many(stack)
-    ours = life.enter_context(stack.create_connection(("127.0.0.1", ECHO), timeout=20))
+    ours = life.enter_context(stack.create_connection(("127.0.0.1", ECHO), timeout=60))
     many.add(Shared(listener.accept()[0]))
     many._closing = True
     many._wake()
@@ -149,7 +151,8 @@ def test_one_turn_accepts_all_who_wait(life: Any) -> None:
     stack = life.enter_context(netstack.Stack())
     listener = life.enter_context(stack.create_server(("127.0.0.1", ECHO), backlog=20))
     for _ in range(10):
-        life.enter_context(stack.create_connection(("127.0.0.1", ECHO), timeout=20))
+        life.enter_context(stack.create_connection(("127.0.0.1", ECHO), timeout=60))
+    until(lambda: any((c.state, c.recv_queue) == ("LISTEN", 10) for c in stack.connections()))
     taken: list[Shared] = []
     with pytest.raises(BlockingIOError):
         Listening(listener, taken.append, Shared).turn(memoryview(b""), 1)
