@@ -12,7 +12,7 @@ import netstack.socket as ns
 
 from ..waiting import is_blocked, until
 
-QUICKLY = 3.0       # seconds: far more than it takes, on a loaded machine
+QUICKLY = 30.0      # seconds: far more than it takes, on a loaded machine
 
 
 def blocked(spawn, sock, function):
@@ -88,7 +88,7 @@ def test_after_the_stack_is_closed(stack, connected):
         with pytest.raises(OSError, match="closed") as caught:
             call()
         assert caught.value.errno == errno.ESHUTDOWN
-    assert select.select([watched], [], [], 1)[0] == [watched]
+    assert select.select([watched], [], [], 60)[0] == [watched]
     client.close()
 
 
@@ -145,7 +145,7 @@ def test_linger_gives_up(life):
     s.sendall(b"into the void")
     start = time.monotonic()
     s.close()
-    assert 0.9 < time.monotonic() - start < 5
+    assert 0.9 < time.monotonic() - start < 30          # and not for the minutes of all retransmissions
     conn.close()
 
 
@@ -157,13 +157,13 @@ with stack:
     server = stack.create_server(("127.0.0.1", 0))
     client = stack.create_connection(server.getsockname())
     conn, _ = server.accept()
-    {setup}
     start = time.monotonic()
     try:
+        {setup}
         {call}
     except KeyboardInterrupt:
         waited = time.monotonic() - start
-        assert 0.2 < waited < 1.5, waited
+        assert 0.25 < waited < 60, waited
         client.sendall(b"goes on"); assert conn.recv(100) == b"goes on"
         print("interrupted")
     finally:
@@ -171,7 +171,7 @@ with stack:
 """
 
 
-@pytest.mark.parametrize("call", ["client.recv(1)", "server.accept()", "client.settimeout(30); client.recv(1)"])
+@pytest.mark.parametrize("call", ["client.recv(1)", "server.accept()", "client.settimeout(100); client.recv(1)"])
 @pytest.mark.parametrize("setup", [
     "signal.signal(signal.SIGALRM, signal.default_int_handler); signal.setitimer(signal.ITIMER_REAL, 0.3)",
     ("main = threading.get_ident(); "
@@ -183,19 +183,22 @@ def test_ctrl_c_interrupts_a_blocked_call(python, call, setup):
 
 def test_a_handler_that_returns_does_not_end_the_call(python):
     program = """
-import signal, threading, time
+import signal, threading
 import netstack
+from tests.waiting import until
 ticks = []
 signal.signal(signal.SIGALRM, lambda *_: ticks.append(1))
 with netstack.Stack() as stack, stack.create_server(("127.0.0.1", 0)) as server:
     with stack.create_connection(server.getsockname()) as client:
         conn, _ = server.accept()
         signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-        threading.Timer(0.5, lambda: conn.sendall(b"x")).start()
-        client.settimeout(20)
+        def send():
+            until(lambda: len(ticks) >= 4)
+            conn.sendall(b"x")
+        threading.Thread(target=send).start()
+        client.settimeout(100)
         assert client.recv(1) == b"x"
         signal.setitimer(signal.ITIMER_REAL, 0)
-        assert len(ticks) >= 4, ticks
         conn.close()
 print("done")
 """

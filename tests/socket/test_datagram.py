@@ -18,7 +18,7 @@ def two(stack, life):
     for _ in range(2):
         s = life.enter_context(stack.socket(ns.AF_INET, ns.SOCK_DGRAM))
         s.bind(("127.0.0.1", 0))
-        s.settimeout(5)
+        s.settimeout(60)
         made.append(s)
     return made
 
@@ -85,7 +85,7 @@ def test_a_connected_socket_hears_only_its_peer(two, stack):
 
 def test_refused_is_reported_to_a_connected_socket(stack):
     with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as s:
-        s.settimeout(5)
+        s.settimeout(60)
         s.connect(("127.0.0.1", closed_port(ns)))
         s.send(b"anybody?")
         with pytest.raises(ConnectionRefusedError):
@@ -95,7 +95,7 @@ def test_refused_is_reported_to_a_connected_socket(stack):
 def test_ipv6(stack):
     with stack.socket(ns.AF_INET6, ns.SOCK_DGRAM) as a, stack.socket(ns.AF_INET6, ns.SOCK_DGRAM) as b:
         b.bind(("::", 0))
-        b.settimeout(5)
+        b.settimeout(60)
         a.sendto(b"six", ("::1", b.getsockname()[1]))
         data, sender = b.recvfrom(10)
         assert (data, sender[0], len(sender)) == (b"six", "::1", 4)
@@ -143,7 +143,7 @@ def test_reuse_port_shares(stack, life):
     (ns.AF_INET, ns.IPPROTO_ICMP, "127.0.0.1", 8, 0), (ns.AF_INET6, ns.IPPROTO_ICMPV6, "::1", 128, 129)])
 def test_ping(stack, family, protocol, host, request_type, reply_type):
     with stack.socket(family, ns.SOCK_DGRAM, protocol) as s:
-        s.settimeout(5)
+        s.settimeout(60)
         s.sendto(struct.pack("!BBHHH", request_type, 0, 0, 0, 77) + b"payload", (host, 0))
         answer, sender = s.recvfrom(100)
         assert sender[0] == host

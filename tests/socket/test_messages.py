@@ -17,7 +17,7 @@ def two(stack, life):
     made = [life.enter_context(stack.socket(ns.AF_INET, ns.SOCK_DGRAM)) for _ in range(2)]
     for s in made:
         s.bind(("127.0.0.1", 0))
-        s.settimeout(5)
+        s.settimeout(60)
     return made
 
 
@@ -68,7 +68,7 @@ def test_waiting(two):
     b.setblocking(False)
     with pytest.raises(BlockingIOError):
         b.recvmmsg(batch)
-    b.settimeout(5)
+    b.settimeout(60)
     timer = threading.Timer(0.05, a.sendto, (b"x", b.getsockname()))
     timer.start()
     assert b.recvmmsg(batch) == 1

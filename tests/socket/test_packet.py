@@ -113,8 +113,8 @@ def test_a_datagram_on_the_wire(both):
             one.sendto(b"text", two.getsockname())
             two.settimeout(10)
             two.recv(10)
-            [(seen, where)] = everything(hears)
-            seen = Ether(seen)
+            [(seen, where)] = [(frame, where) for data, where in everything(hears)
+                               if UDP in (frame := Ether(data)) and frame[UDP].dport == two.getsockname()[1]]
             return seen[UDP].dport == two.getsockname()[1], seen[UDP].load, seen[IP].src, seen.type, where
     same(both, look)
 

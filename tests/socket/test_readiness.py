@@ -144,11 +144,11 @@ def test_edge_triggered_epoll(connected):
         poller.register(client, select.EPOLLIN | select.EPOLLET)
         assert poller.poll(0) == []
         conn.sendall(b"one")
-        assert len(poller.poll(5)) == 1
+        assert len(poller.poll(60)) == 1
         assert poller.poll(0) == []
         client.recv(100)
         conn.sendall(b"two")
-        assert len(poller.poll(5)) == 1
+        assert len(poller.poll(60)) == 1
 
 
 def test_peer_closed_is_rdhup(connected):
@@ -157,14 +157,14 @@ def test_peer_closed_is_rdhup(connected):
     poller.register(client, select.POLLRDHUP)
     assert poller.poll(0) == []
     conn.shutdown(ns.SHUT_WR)
-    assert poller.poll(5000)[0][1] & select.POLLRDHUP
+    assert poller.poll(60_000)[0][1] & select.POLLRDHUP
 
 
 def test_stack_select(stack, connected):
     client, conn = connected()
     assert stack.select([client], [client], [], 0) == ([], [client], [])
     conn.sendall(b"x")
-    assert stack.select([client, conn], [], [], 5) == ([client], [], [])
+    assert stack.select([client, conn], [], [], 60) == ([client], [], [])
 
 
 def test_the_descriptor_goes_with_the_socket(connected):
@@ -208,10 +208,10 @@ def test_urgent_data_is_exceptional(connected, urgent_unix):
     client, conn = connected()
     assert events(client) == 0
     conn.send(b"!", ns.MSG_OOB)
-    assert select.select([], [], [client], 5)[2] == [client]
+    assert select.select([], [], [client], 60)[2] == [client]
     with select.epoll() as poller:
         poller.register(client, select.EPOLLPRI)
-        assert poller.poll(5) == [(client.fileno(), select.EPOLLPRI)]
+        assert poller.poll(60) == [(client.fileno(), select.EPOLLPRI)]
     assert client.recv(1, ns.MSG_OOB) == b"!"
     assert come(client, 0)
     conn.sendall(b"text")
@@ -219,7 +219,7 @@ def test_urgent_data_is_exceptional(connected, urgent_unix):
     assert client.recv(10) == b"text"
     assert come(client, 0)
     conn.send(b"?", ns.MSG_OOB)                                 # and again
-    assert select.select([], [], [client], 5)[2] == [client]
+    assert select.select([], [], [client], 60)[2] == [client]
     assert client.recv(1, ns.MSG_OOB) == b"?"
     assert come(client, 0)
 
@@ -256,7 +256,7 @@ def test_urgent_data_alone_is_readable_until_a_read(connected, urgent_unix):
     assert come(client, PRI)
     with pytest.raises(BlockingIOError):
         client.recv(10)
-    assert events(client) == 0
+    assert come(client, 0)
     conn.send(b"?", ns.MSG_OOB)                                 # news
     assert come(client, PRI)
     assert client.recv(1, ns.MSG_OOB) == b"?"

@@ -137,7 +137,7 @@ def test_os_sendfile(patched, connected, tmp_path):
         assert os.sendfile(client.fileno(), f.fileno(), None, 20) == 20
         assert os.lseek(f.fileno(), 0, os.SEEK_CUR) == 20
         assert os.sendfile(client.fileno(), f.fileno(), 1024, 50) == 0
-        assert conn.recv(100, ns.MSG_WAITALL | ns.MSG_DONTWAIT)[:70] == bytes(range(100, 150)) + bytes(range(20))
+        assert conn.recv(70, ns.MSG_WAITALL) == bytes(range(100, 150)) + bytes(range(20))
         with pytest.raises(BlockingIOError):
             while True:
                 os.sendfile(client.fileno(), f.fileno(), 0, 1024)
@@ -207,7 +207,7 @@ def test_sockets_that_only_block_cost_no_descriptor(connected):
     client, conn = connected()
     client.sendall(b"x")
     assert conn.recv(1) == b"x"
-    client.settimeout(5)
+    client.settimeout(60)
     conn.sendall(b"y")
     assert client.recv(1) == b"y"
     assert len(OURS) == before

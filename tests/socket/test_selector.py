@@ -26,7 +26,7 @@ def events(selector, timeout: float | None = 0) -> list[tuple[object, int]]:
 
 def settled(selector, wanted: list[tuple[object, int]]) -> bool:
     """Events are as wanted, after the background thread has had its turns."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (now := events(selector, 0.01)) != wanted:
         assert time.monotonic() < deadline, now
     return True
@@ -73,8 +73,8 @@ def test_a_thread_that_waits_wakes(stack, selector, life):
     timer = threading.Timer(0.1, b.sendto, (b"x", a.getsockname()))
     timer.start()
     started = time.monotonic()
-    assert events(selector, 10) == [("a", READ)]
-    assert time.monotonic() - started < 5
+    assert events(selector, 200) == [("a", READ)]
+    assert time.monotonic() - started < 100
     timer.join()
 
 
@@ -82,8 +82,8 @@ def test_wakeup(stack, selector):
     timer = threading.Timer(0.05, selector.wakeup)
     timer.start()
     started = time.monotonic()
-    assert selector.select(10) == []
-    assert time.monotonic() - started < 5
+    assert selector.select(200) == []
+    assert time.monotonic() - started < 100
     timer.join()
     selector.wakeup()                       # nobody waits: the next call returns at once
     assert selector.select(10) == []
@@ -102,7 +102,7 @@ def test_wakeup_is_not_lost_beside_events(stack, selector, life):
 def test_the_timeout(selector):
     started = time.monotonic()
     assert selector.select(0.05) == []
-    assert 0.04 < time.monotonic() - started < 5
+    assert 0.04 < time.monotonic() - started < 60
     assert selector.select(-1) == []
 
 

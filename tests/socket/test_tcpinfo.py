@@ -47,9 +47,9 @@ def check(one, two, syn):
     assert (one["snd_cwnd"], two["snd_cwnd"]) >= (10, 10)
     assert one["snd_ssthresh"] == 0x7FFF_FFFF
     assert one["reordering"] == 3
-    assert 0 < one["min_rtt"] <= one["rtt"] + 1 < 10_000_000
-    assert 200_000 <= one["rto"] < 2_000_000
-    assert two["ato"] == 40_000
+    assert 0 < one["min_rtt"] <= one["rtt"] + 1 < 30_000_000
+    assert 200_000 <= one["rto"] < 30_000_000
+    assert 40_000 <= two["ato"] <= 60_000               # more if it took some time until the second segment came
     assert one["snd_mss"] <= one["advmss"] == one["pmtu"] - 52
     assert one["rcv_mss"] <= one["advmss"]
     for a, b in ((one, two), (two, one)):
