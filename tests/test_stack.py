@@ -310,14 +310,14 @@ def test_closing_is_quick():
             stack.start()
             if i % 3:
                 time.sleep(0.0005 * i)                  # "just then" is a moment of the clock
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
 
 
 def test_wait_for(stack):
     assert stack.wait_for(lambda: True)
     start = time.monotonic()
     assert not stack.wait_for(lambda: False, timeout=0.05)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20
 
 
 def test_the_real_clock_cannot_be_advanced(stack):
