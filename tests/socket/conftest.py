@@ -5,7 +5,7 @@ import socket as real
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,10 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def closed_port(module: Any) -> int:
-    """A port on 127.0.0.1 where nobody listens."""
-    with module.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def closed_port(make: Callable[[], Any]) -> int:
+    """A port on 127.0.0.1 where nobody listens, and that is not given to who connects there: it would meet itself."""
+    for port in range(20_000, 30_000):
+        with make() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("ten thousand ports are taken")

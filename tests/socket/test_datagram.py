@@ -86,7 +86,7 @@ def test_a_connected_socket_hears_only_its_peer(two, stack):
 def test_refused_is_reported_to_a_connected_socket(stack):
     with stack.socket(ns.AF_INET, ns.SOCK_DGRAM) as s:
         s.settimeout(60)
-        s.connect(("127.0.0.1", closed_port(ns)))
+        s.connect(("127.0.0.1", closed_port(ns.socket)))
         s.send(b"anybody?")
         with pytest.raises(ConnectionRefusedError):
             s.recv(10)

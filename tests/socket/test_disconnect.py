@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from ..waiting import until
+from .conftest import closed_port
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 STATES = ("new", "bound", "listening", "client", "server", "half closed", "closed by the peer", "refused")
@@ -38,10 +39,7 @@ def in_state(life, make, state):
     if state == "new":
         return sock, None
     if state == "refused":
-        with make() as closed:
-            closed.bind(("127.0.0.1", 0))
-            where = closed.getsockname()
-        assert ask(sock.connect, where) == "ECONNREFUSED"
+        assert ask(sock.connect, ("127.0.0.1", closed_port(make))) == "ECONNREFUSED"
         return sock, None
     sock.bind(("127.0.0.1", 0))
     if state == "bound":

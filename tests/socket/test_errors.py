@@ -110,25 +110,25 @@ def getpeername_of_a_listener(m):
 
 def refused(m):
     with m.socket() as s:
-        s.connect(("127.0.0.1", closed_port(m)))
+        s.connect(("127.0.0.1", closed_port(m.socket)))
 
 
 def refused_twice(m):
     with m.socket() as s:
-        port = closed_port(m)
+        port = closed_port(m.socket)
         assert s.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
         s.connect(("127.0.0.1", port))
 
 
 def send_after_refused(m):
     with m.socket() as s:
-        assert s.connect_ex(("127.0.0.1", closed_port(m))) == errno.ECONNREFUSED
+        assert s.connect_ex(("127.0.0.1", closed_port(m.socket))) == errno.ECONNREFUSED
         s.send(b"x")
 
 
 def recv_after_refused(m):
     with m.socket() as s:
-        assert s.connect_ex(("127.0.0.1", closed_port(m))) == errno.ECONNREFUSED
+        assert s.connect_ex(("127.0.0.1", closed_port(m.socket))) == errno.ECONNREFUSED
         return s.recv(1)
 
 

@@ -13,6 +13,7 @@ import pytest
 import netstack.socket as ns
 
 from ..waiting import until
+from .conftest import closed_port
 
 ALL = select.POLLIN | select.POLLOUT | select.POLLPRI | select.POLLRDHUP
 NAMES = ("POLLIN", "POLLPRI", "POLLOUT", "POLLERR", "POLLHUP", "POLLRDHUP", "POLLNVAL")
@@ -36,9 +37,7 @@ def pair(m: Any) -> tuple[Any, Any]:
 
 
 def closed(m: Any) -> Any:
-    with m.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()
+    return "127.0.0.1", closed_port(m.socket)
 
 
 def listener(m: Any) -> Steps:

@@ -93,7 +93,7 @@ def test_datagrams(stack, way):
         assert becomes(way, s, "rw")
         s.recv(1)
         assert becomes(way, s, "w")
-        s.connect(("127.0.0.1", closed_port(ns)))
+        s.connect(("127.0.0.1", closed_port(ns.socket)))
         s.send(b"x")
         assert becomes(way, s, "rw")
         with pytest.raises(ConnectionRefusedError):

@@ -154,14 +154,14 @@ def test_nonblocking_connect(stack):
 def test_nonblocking_connect_that_fails(stack):
     with stack.socket() as s:
         s.setblocking(False)
-        assert s.connect_ex(("127.0.0.1", closed_port(ns))) == errno.EINPROGRESS
+        assert s.connect_ex(("127.0.0.1", closed_port(ns.socket))) == errno.EINPROGRESS
         assert select.select([], [s], [], 60)[1] == [s]
         assert s.getsockopt(ns.SOL_SOCKET, ns.SO_ERROR) == errno.ECONNREFUSED
         assert s.getsockopt(ns.SOL_SOCKET, ns.SO_ERROR) == 0
 
 
 def test_refused(stack):
-    port = closed_port(ns)
+    port = closed_port(ns.socket)
     for timeout in (None, 5):
         with stack.socket() as s:
             s.settimeout(timeout)
