@@ -118,11 +118,11 @@ def test_sniff_wakes_when_a_frame_comes(rigs):
     wire = Wire()
     rig = rigs(wire)
     got = []
-    reader = threading.Thread(target=lambda: got.extend([wire.sniff(30), wire.sniff()]))
+    reader = threading.Thread(target=lambda: got.extend([wire.sniff(100), wire.sniff()]))
     reader.start()
     assert rig.transmit(frame(1)) == 60
     assert rig.transmit(frame(2)) == 60
-    reader.join(30)
+    reader.join(100)
     assert got == [frame(1), frame(2)]
     assert wire._tx.frames.sleepers == 0
 
@@ -135,7 +135,7 @@ def test_sniff_ends_when_the_stack_closes(rigs):
     reader = threading.Thread(target=lambda: got.extend([wire.sniff(), wire.sniff()]))
     reader.start()
     wire.close()
-    reader.join(30)
+    reader.join(100)
     assert got == [frame(1), None]
     with pytest.raises(OSError, match="closed") as caught:
         wire.inject(frame(1))
@@ -266,7 +266,7 @@ def test_two_threads_across_a_joint(rigs):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(60)
+        t.join(200)
     assert not errors
     assert not any(t.is_alive() for t in threads)
 

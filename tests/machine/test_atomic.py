@@ -121,7 +121,7 @@ def in_two_threads(function, *args):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
         assert not thread.is_alive()
 
 
@@ -170,7 +170,7 @@ def test_what_was_written_before_a_release_is_seen_after_an_acquire():
     writer = threading.Thread(target=post, args=(p, p + 8, n), daemon=True)
     writer.start()
     assert collect(p, p + 8, n) == 0
-    writer.join(60)
+    writer.join(200)
     assert not writer.is_alive()
     assert memory[0] == n * n
 
@@ -210,7 +210,7 @@ def test_full_fence(fenced):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
         assert not thread.is_alive()
     assert not (results["a"][0] and results["b"][0])
     assert list(memory)[:2] == [1, 1]

@@ -189,7 +189,7 @@ def test_two_writers_and_a_reader():
         thread.start()
     assert take_many(f, 2 * n) == n
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
         assert not thread.is_alive()
     assert frames.is_empty(f)
     assert f.frames == 2 * n

@@ -43,7 +43,7 @@ def test_it_excludes():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
         assert not thread.is_alive()
     assert list(memory) == [0, 3 * n]
 
@@ -65,7 +65,7 @@ def test_a_waiter_sleeps_and_is_woken():
     while memory[0] != 2:
         assert thread.is_alive()
     unlock(p)
-    thread.join(60)
+    thread.join(200)
     assert not thread.is_alive()
     assert memory[0] == 0
 
