@@ -14,7 +14,7 @@ from netstack import image, warm
 from netstack.machine.mode import BOUNDSCHECK, JIT
 
 pytestmark = pytest.mark.skipif(not JIT or BOUNDSCHECK, reason="the compiled run has what an image is made of")
-LIMIT = 100
+LIMIT = 250
 TIMES = 5           # that a conversation is tried, in which a busy machine may let a timer run out
 
 COMMON = """

@@ -242,13 +242,13 @@ def test_stats_drops_and_connections(pair):
             assert theirs["tcp", "LISTEN"].local == ("0.0.0.0", 7)
             assert theirs["tcp", "LISTEN"].remote is None
             client.sendall(b"12345")
-            assert pair.b.wait_for(lambda: any(c.recv_queue == 5 for c in pair.b.connections()))
+            assert pair.b.wait_for(lambda: any(c.recv_queue == 5 for c in pair.b.connections()), 60)
     stats = pair.a.stats()
     assert stats["tcp.active_opens"] == 1
     assert stats[f"{pair.left.name}.tx_packets"] > 3
     with pair.a.socket(ns.AF_INET, ns.SOCK_DGRAM) as udp:
         udp.sendto(b"nobody", (pair.b4, 9999))
-        assert pair.b.wait_for(lambda: pair.b.drops().get("UDP_NO_PORT") == 1)
+        assert pair.b.wait_for(lambda: pair.b.drops().get("UDP_NO_PORT") == 1, 60)
 
 
 @pytest.mark.filterwarnings("ignore:Field type should not be:DeprecationWarning")

@@ -489,7 +489,7 @@ def history() -> str:
 def test_both_modes_agree():
     other = "1" if os.environ.get("NETSTACK_JIT", "1") == "0" else "0"
     code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom {__name__} import history; print(history())"
-    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, "NETSTACK_JIT": other}, timeout=100,
+    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, "NETSTACK_JIT": other}, timeout=250,
                          capture_output=True, text=True, check=True)
     assert run.stdout.strip() == history()
 

@@ -191,7 +191,7 @@ print(file.counters["frames"])
 
 
 def test_a_full_disk_ends_the_capture_with_a_whole_block(path):
-    run = subprocess.run([sys.executable, "-c", DISK_FULL, str(path)], check=True, timeout=100, stdout=subprocess.PIPE)
+    run = subprocess.run([sys.executable, "-c", DISK_FULL, str(path)], check=True, timeout=250, stdout=subprocess.PIPE)
     seen = [b.packet_data for b in blocks(path) if isinstance(b, EnhancedPacket)]
     assert 0 < path.stat().st_size <= LIMIT
     assert seen == [frame(i, 1514) for i in range(len(seen))]

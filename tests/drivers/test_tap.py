@@ -32,7 +32,7 @@ def in_namespace(name: str) -> None:
     if unshare is None or subprocess.run([unshare, flags, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no network namespace can be made here")
     code = f"import sys; sys.path[:0] = {[str(ROOT), *sys.path]!r}\nfrom {__name__} import {name}; {name}()"
-    run = subprocess.run([unshare, flags, sys.executable, "-c", code], capture_output=True, text=True, timeout=100,
+    run = subprocess.run([unshare, flags, sys.executable, "-c", code], capture_output=True, text=True, timeout=250,
                          check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 

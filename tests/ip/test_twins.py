@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.skipif(not JIT, reason="the compiled run makes the comparison")
 def test_both_modes_do_the_same():
     interpreted = subprocess.run([sys.executable, "-m", "tests.ip.scenario"], cwd=ROOT, check=True, capture_output=True,
-                                 text=True, timeout=100, env={**os.environ, "NETSTACK_JIT": "0"})
+                                 text=True, timeout=250, env={**os.environ, "NETSTACK_JIT": "0"})
     assert interpreted.stdout.strip() == live(1500)
 
 

@@ -18,7 +18,7 @@ def _listening(process: Any) -> None:
 
 
 def _said(process: Any) -> tuple[int, str]:
-    size, digest = process.communicate(timeout=100)[0].split()
+    size, digest = process.communicate(timeout=250)[0].split()
     return int(size), digest
 
 

@@ -27,7 +27,7 @@ def to_linux(net: Any, linux: Any, life: Any, size: int, address: str = "linux")
     conn.settimeout(60)
     digest = linux_side.send(conn, size)
     conn.close()
-    got = process.communicate(timeout=100)[0].split()
+    got = process.communicate(timeout=250)[0].split()
     assert got == [str(size), digest]
 
 
@@ -41,7 +41,7 @@ def to_us(net: Any, linux: Any, life: Any, size: int, address: str = "ip") -> No
     got = linux_side.receive(conn)
     conn.close()
     server.close()
-    said = process.communicate(timeout=100)[0].split()
+    said = process.communicate(timeout=250)[0].split()
     assert [str(got[0]), got[1]] == said == [str(size), said[1]]
 
 
@@ -102,7 +102,7 @@ def test_switched_while_data_flows(net: Any, linux: Any, life: Any, megabytes: C
     conn.shutdown(socket.SHUT_WR)
     conn.recv(1)
     conn.close()
-    assert process.communicate(timeout=100)[0].split() == [str(size), digest.hexdigest()]
+    assert process.communicate(timeout=250)[0].split() == [str(size), digest.hexdigest()]
     tap.set_offload(False)
     to_us(net, linux, life, 1 << 20)
     tap.set_offload(True)

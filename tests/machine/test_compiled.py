@@ -53,7 +53,7 @@ def run(path, **more):
     env = {k: v for k, v in os.environ.items() if k != "NUMBA_BOUNDSCHECK"} | {"NETSTACK_JIT": "1"}
     env |= {"PYTHONPATH": str(path), "NETSTACK_CACHE_DIR": str(path / "cache"), "PYTHONDONTWRITEBYTECODE": "1", **more}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, cwd=path, capture_output=True, text=True,
-                          timeout=100, check=False)
+                          timeout=250, check=False)
     assert done.returncode == 0, done.stderr
     cached, values, counts = done.stdout.splitlines()
     hits, misses = map(int, counts.split())

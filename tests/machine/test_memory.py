@@ -189,7 +189,7 @@ print("checked")
 def test_fence_with_boundscheck(jit):
     """With NUMBA_BOUNDSCHECK=1 an access that leaves the fence raises IndexError, in both modes."""
     env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NETSTACK_JIT": jit}
-    done = subprocess.run([sys.executable, "-c", CHECKED], env=env, capture_output=True, text=True, timeout=100,
+    done = subprocess.run([sys.executable, "-c", CHECKED], env=env, capture_output=True, text=True, timeout=250,
                           check=False)
     assert done.stdout.strip() == "checked", done.stderr
 

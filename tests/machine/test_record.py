@@ -222,7 +222,7 @@ print("checked")
             Outer.new().words[5]
         return
     env = {**os.environ, "NUMBA_BOUNDSCHECK": "1"}
-    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=100,
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=250,
                           check=False)
     assert done.stdout.strip() == "checked", done.stderr
 

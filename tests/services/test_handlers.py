@@ -80,7 +80,7 @@ def test_closed(hosts: Any) -> None:
         assert sock.recv(1) == b"x"
         servers.close()
         assert sock.recv(1) == b""
-    assert server.wait_for(lambda: server.handlers()["echo"]["open"] == 0)
+    assert server.wait_for(lambda: server.handlers()["echo"]["open"] == 0, TIMEOUT)
 
 
 def test_load() -> None:

@@ -48,7 +48,7 @@ def connected(stack: netstack.Stack, life: ExitStack) -> Callable[..., tuple[Any
 @pytest.fixture
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """python(program, *args): run a program in another interpreter, with this package on its path."""
-    def run(program: str, *args: str, timeout: float = 100.0, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(program: str, *args: str, timeout: float = 250.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run([sys.executable, "-c", program, *args], cwd=ROOT, capture_output=True, text=True,
                               timeout=timeout, check=False)
         if check and done.returncode != 0:

@@ -33,7 +33,7 @@ def test_server_and_client_of_the_notes(patched, spawn, capsys):
     import runpy
 
     server = spawn(runpy.run_path, str(PROGRAMS / "server.py"))
-    assert patched.wait_for(lambda: any(c.state == "LISTEN" for c in patched.connections()))
+    assert patched.wait_for(lambda: any(c.state == "LISTEN" for c in patched.connections()), 60)
     runpy.run_path(str(PROGRAMS / "client.py"))
     server.result()
     out = capsys.readouterr().out
@@ -136,7 +136,7 @@ def test_asyncio(patched):
         sender, _ = await loop.create_datagram_endpoint(
             asyncio.DatagramProtocol, remote_addr=receiver.get_extra_info("sockname"))
         sender.sendto(b"datagram")
-        data = await asyncio.wait_for(received, 10)
+        data = await asyncio.wait_for(received, 60)
         receiver.close()
         sender.close()
         await asyncio.sleep(0)
@@ -172,11 +172,11 @@ def test_unmodified_script_in_its_own_process(tmp_path):
                "import runpy, threading, sys\n"
                "t = threading.Thread(target=runpy.run_path, args=(sys.argv[1],)); t.start()\n"
                "stack = netstack.current()\n"
-               "stack.wait_for(lambda: any(c.state == 'LISTEN' for c in stack.connections()))\n"
+               "stack.wait_for(lambda: any(c.state == 'LISTEN' for c in stack.connections()), 60)\n"
                "runpy.run_path(sys.argv[2]); t.join()\n"
                "netstack.current().close()\n")
     done = subprocess.run([sys.executable, "-W", "error", "-c", program, str(PROGRAMS / "server.py"),
-                           str(PROGRAMS / "client.py")], capture_output=True, text=True, timeout=90,
+                           str(PROGRAMS / "client.py")], capture_output=True, text=True, timeout=250,
                           cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == 0, done.stderr
     assert "Received from client: Hello, Server!" in done.stdout

@@ -13,6 +13,8 @@ import pytest
 
 import netstack.socket as ns
 
+from ..waiting import until
+
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_conversation(connected, host):
@@ -139,7 +141,7 @@ def test_reset_is_seen(connected, stack):
     client, conn = connected()
     conn.setsockopt(ns.SOL_SOCKET, ns.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     conn.close()
-    stack.wait_for(lambda: client.getsockopt(ns.SOL_SOCKET, ns.SO_TYPE))
+    until(lambda: client.getsockopt(ns.SOL_SOCKET, ns.SO_TYPE))
     with pytest.raises(ConnectionResetError):
         client.recv(1)
 
@@ -213,7 +215,7 @@ def test_tcp_inq_tells_what_is_left(connected, stack):
     assert conn.recvmsg(4, 64) == (b"0123", left, 0, None)
     assert conn.recvmsg(2, 4) == (b"45", [], ns.MSG_CTRUNC, None)
     client.shutdown(ns.SHUT_WR)
-    stack.wait_for(lambda: conn.info()["state"] == 8)
+    until(lambda: conn.info()["state"] == 8)
     assert conn.recvmsg(4, 64)[1] == [(ns.IPPROTO_TCP, ns.TCP_INQ, struct.pack("i", 1))]
     with pytest.raises(OSError) as caught:
         conn.setsockopt(ns.IPPROTO_TCP, ns.TCP_INQ, 2)

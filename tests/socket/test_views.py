@@ -191,7 +191,7 @@ def test_a_reset_while_a_view_is_open(connected, stack):
     with conn.recv_view(8) as view:
         client.setsockopt(ns.SOL_SOCKET, ns.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
-        stack.wait_for(lambda: tcb(stack, conn).state == State.CLOSED)
+        until(lambda: tcb(stack, conn).state == State.CLOSED)
         assert view == b"the last"
     assert conn.recv(100) == b" words"
     with pytest.raises(ConnectionResetError):
@@ -230,7 +230,7 @@ def test_urgent_data(connected, stack):
     client.sendall(b"before")
     client.send(b"!", ns.MSG_OOB)
     client.sendall(b"behind")
-    stack.wait_for(lambda: tcb(stack, conn).rcv.tail - tcb(stack, conn).rcv.head == 13)
+    until(lambda: tcb(stack, conn).rcv.tail - tcb(stack, conn).rcv.head == 13)
     with conn.recv_view() as view:
         assert view == b"before"
         assert conn.recv(1, ns.MSG_OOB) == b"!"
@@ -241,14 +241,14 @@ def test_urgent_data(connected, stack):
     assert not conn.sockatmark()
     conn.setsockopt(ns.SOL_SOCKET, ns.SO_OOBINLINE, 1)
     client.send(b"ab", ns.MSG_OOB)
-    stack.wait_for(lambda: conn.ioctl(0x541B) == 2)
+    until(lambda: conn.ioctl(0x541B) == 2)
     for text in (b"a", b"b"):
         with conn.recv_view() as view:
             assert view == text
     assert rare(tcb(stack, conn)).urgent.mark == Mark.NONE          # it has been read
     with client.send_view(3, ns.MSG_OOB) as view:
         view[:] = b"xyz"
-    stack.wait_for(lambda: conn.ioctl(0x541B) == 3)
+    until(lambda: conn.ioctl(0x541B) == 3)
     assert conn.recv(10) == b"xy"
     assert conn.sockatmark()
     assert conn.recv(10) == b"z"
@@ -373,7 +373,7 @@ def test_the_end_while_a_view_is_open(connected, stack):
     with pytest.raises(ConnectionResetError), conn.send_view(3):
         client.setsockopt(ns.SOL_SOCKET, ns.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
-        stack.wait_for(lambda: tcb(stack, conn).state == State.CLOSED)
+        until(lambda: tcb(stack, conn).state == State.CLOSED)
 
 
 def test_time_wait_leaves_the_room_that_is_lent(connected, stack):
@@ -383,7 +383,7 @@ def test_time_wait_leaves_the_room_that_is_lent(connected, stack):
     with pytest.raises(BrokenPipeError), room as view:
         client.shutdown(ns.SHUT_WR)
         conn.close()
-        stack.wait_for(lambda: t.state == State.TIME_WAIT)
+        until(lambda: t.state == State.TIME_WAIT)
         assert t.state == State.TIME_WAIT
         assert t.snd.data != 0
         view[:] = bytes(100)
@@ -406,7 +406,7 @@ def test_pressure_leaves_the_room_that_is_lent(connected, stack):
         assert t.snd.data != 0
         view[:] = b"abc"
     assert conn.recv(3) == b"abc"
-    stack.wait_for(lambda: t.snd.head == t.snd.tail)
+    until(lambda: t.snd.head == t.snd.tail)
     relieve()
     assert t.snd.data == 0
     client.sendall(b"again")
@@ -529,7 +529,7 @@ def test_close_in_another_thread(connected, stack, spawn):
     client, conn = connected()
     text = os.urandom(5000)
     client.sendall(text)
-    stack.wait_for(lambda: conn.ioctl(0x541B) == 5000)
+    until(lambda: conn.ioctl(0x541B) == 5000)
     t = tcb(stack, conn)
     index = conn._handle & handles.INDEX
     with conn.recv_view() as view:
@@ -543,7 +543,7 @@ def test_close_in_another_thread(connected, stack, spawn):
             assert index not in (a._handle & handles.INDEX, b._handle & handles.INDEX)
         assert view == text
         assert t.rcv.data != 0
-    stack.wait_for(lambda: t.ep.generation == 0)
+    until(lambda: t.ep.generation == 0)
     assert t.ep.generation == 0
     assert t.rcv.data == 0
     refused(errno.EBADF, lambda: enter(conn.recv_view()))
@@ -910,6 +910,6 @@ def test_sendfile_needs_no_room_to_see_the_end(connected, file, stack):
             client.send(bytes(1000))
     room = 10
     conn.recv(2000)
-    stack.wait_for(lambda: tcb(stack, client).snd.head > 0)
+    until(lambda: tcb(stack, client).snd.head > 0)
     client.settimeout(60)
     assert client.sendfile(file, 300_000 - room) == room

@@ -21,7 +21,7 @@ def lines(seed: int, jit: bool) -> list[str]:
     """What a run says."""
     environment = {**os.environ, "NETSTACK_JIT": "1" if jit else "0"}
     done = subprocess.run([sys.executable, "-m", "tests.twin.run", str(seed), str(STEPS)], cwd=ROOT, env=environment,
-                          capture_output=True, text=True, timeout=100, check=False)
+                          capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
