@@ -72,7 +72,7 @@ def test_two_shut_windows_do_not_start_a_war_of_acks():
 def replay(jit, *texts):
     environment = {**os.environ, "NETSTACK_JIT": jit}
     done = subprocess.run([sys.executable, "-m", "tests.sim.replay", *texts], cwd=ROOT, env=environment,
-                          capture_output=True, text=True, timeout=100, check=False)
+                          capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
