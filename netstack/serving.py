@@ -48,8 +48,9 @@ class Server:
         self._keepalive = keepalive
         self._tls = tls
         self._transports: set[asyncio.Transport] = set()
-        self._opening: set[asyncio.Task[None]] = set()
-        self._accepting: list[asyncio.Task[None]] = []
+        self._opening: set[asyncio.Task[asyncio.Transport]] = set()
+        self._serving: asyncio.Future[None] | None = None       # done when it serves no more
+        self._waits = False         # full: those who come stay with the listeners
         self._fewer = asyncio.Event()
         self.connections = 0        # open now
         self.refused = 0            # reset because there were too many
@@ -62,33 +63,45 @@ class Server:
 
     def is_serving(self) -> bool:
         """Whether connections are accepted."""
-        return bool(self._accepting)
+        return self._serving is not None
 
     async def start_serving(self) -> None:
         """Begin, if `start_server` was told not to."""
-        if not self._accepting:
-            self._accepting = [self._loop.create_task(self._accept(s)) for s in self._listeners]
+        if self._serving is None:
+            self._serving = self._loop.create_future()
+            self._listen()
 
     async def serve_forever(self) -> None:
-        """Until it is closed or this task is cancelled."""
+        """Until it is closed or this task is cancelled.  Raises OSError if the listener fails: the stack is closed."""
         await self.start_serving()
+        assert self._serving is not None
         try:
-            await asyncio.gather(*self._accepting)
+            await self._serving
         finally:
             self.close()
 
     def close(self) -> None:
         """Accept no more; connections that are open go on."""
-        for task in self._accepting:
-            task.cancel()
-        self._accepting = []
+        self._end(None)
+
+    def _end(self, error: OSError | None) -> None:
+        serving, self._serving = self._serving, None
         listeners, self._listeners = self._listeners, []
         for sock in listeners:
             self._loop.remove_reader(sock)
             sock.close()
+        if serving is None or serving.done():
+            return
+        if error is None:
+            serving.cancel()
+        else:
+            serving.set_exception(error)
+            serving.exception()     # nobody need be waiting for it
 
     def close_clients(self) -> None:
-        """Close the connections, too, once what was written is sent."""
+        """Close the connections, too, once what was written is sent; one that is not open yet, at once."""
+        for task in self._opening:
+            task.cancel()
         for transport in list(self._transports):
             transport.close()
 
@@ -109,27 +122,36 @@ class Server:
     def _is_full(self) -> bool:
         return self._most is not None and self.connections >= self._most
 
-    async def _accept(self, listener: Socket) -> None:
-        while True:
-            while self._when_full == WAIT and self._is_full():
-                self._fewer.clear()
-                await self._fewer.wait()            # those who wait stay with the listener
-            conn: Socket
-            try:
-                conn, _ = await self._loop.sock_accept(listener)        # type: ignore[arg-type, assignment]
-            except ConnectionError:                 # it has gone already
-                continue
-            if self._is_full() and self._when_full == REFUSE:
-                self.refused += 1
-                conn.setsockopt(real.SOL_SOCKET, real.SO_LINGER, RESET)
-                conn.close()
-                continue
-            self.connections += 1
-            task = self._loop.create_task(self._open(conn))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+    def _listen(self) -> None:
+        """Accept whoever comes; not while there are too many, if they are to wait."""
+        self._waits = self._when_full == WAIT and self._is_full()
+        for sock in self._listeners:
+            if self._waits:
+                self._loop.remove_reader(sock)
+            else:
+                self._loop.add_reader(sock, self._accept, sock)
 
-    async def _open(self, conn: Socket) -> None:
+    def _accept(self, listener: Socket) -> None:
+        """Take one connection.  Nothing is awaited between accept() and `_open`, which sees to its end."""
+        try:
+            conn, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):       # it has gone already
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        if self._is_full():
+            self.refused += 1
+            conn.setsockopt(real.SOL_SOCKET, real.SO_LINGER, RESET)
+            conn.close()
+            return
+        self.connections += 1
+        self._open(conn)
+        if self._when_full == WAIT and self._is_full():
+            self._listen()
+
+    def _open(self, conn: Socket) -> None:
+        """Give a connection a protocol.  It is counted until that has lost it, or it could not be given."""
         made: list[asyncio.Transport] = []
         lost = False
 
@@ -140,27 +162,37 @@ class Server:
                 self._transports.difference_update(made)
                 self.connections -= 1
                 self._fewer.set()
+                if self._waits and self._serving is not None:
+                    self._listen()
 
         def make() -> Any:
             protocol = self._factory()
             _call_after(protocol, "connection_lost", on_lost)
             return protocol
 
-        try:
+        async def connect() -> asyncio.Transport:
             set_keepalive(conn, self._keepalive)
             conn.setblocking(False)
-            transport, _ = await self._loop.connect_accepted_socket(make, conn, **self._tls)  # type: ignore[arg-type]
-        except BaseException as error:
-            conn.close()
-            on_lost()
-            if not isinstance(error, OSError):      # a TLS handshake that failed is the client's affair
-                raise
-            return
-        if not lost:
-            made.append(transport)
-            self._transports.add(transport)
-            if self._idle is not None:
-                self._look(transport, conn, self._idle)
+            return (await self._loop.connect_accepted_socket(make, conn, **self._tls))[0]   # type: ignore[arg-type]
+
+        def opened(task: asyncio.Task[asyncio.Transport]) -> None:
+            self._opening.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if task.cancelled() or error is not None:   # perhaps before it had begun
+                conn.close()
+                on_lost()
+                if error is not None and not isinstance(error, OSError):    # a failed handshake is the client's affair
+                    self._loop.call_exception_handler({"message": "a connection could not be opened",
+                                                       "exception": error, "task": task})
+            elif not lost:
+                made.append(task.result())
+                self._transports.add(task.result())
+                if self._idle is not None:
+                    self._look(task.result(), conn, self._idle)
+
+        task = self._loop.create_task(connect())
+        self._opening.add(task)
+        task.add_done_callback(opened)
 
     def _look(self, transport: asyncio.Transport, conn: Socket, idle: float) -> None:
         """Has anything come or gone lately?  The stack knows (TCP_INFO)."""

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import gc
 import select
 import socket as real
 import ssl
@@ -128,6 +130,75 @@ def test_the_idle_are_ended(stack):
             assert server.idled == 1
             await come(lambda: server.connections == 0)
             writer.close()
+
+    run(main())
+
+
+@contextlib.contextmanager
+def as_one_is_accepted(monkeypatch, act):
+    """Right after a server's loop has accepted a connection, before anything else, the loop calls `act`."""
+    accept = ns.socket.accept
+
+    def accepted(listener):
+        made = accept(listener)
+        monkeypatch.setattr(ns.socket, "accept", accept)
+        asyncio.get_running_loop().call_soon(act)
+        return made
+
+    monkeypatch.setattr(ns.socket, "accept", accepted)
+    yield
+    gc.collect()            # what is left now warns: an error here
+
+
+def test_accepted_as_the_server_closes(stack, monkeypatch):
+    """It is one that was open, and goes on."""
+    async def main():
+        server = await stack.start_server(echo, HOST, 0)
+        with as_one_is_accepted(monkeypatch, server.close):
+            reader, writer = await stack.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"abc")
+            assert await reader.readexactly(3) == b"abc"
+            writer.close()
+            await server.wait_closed()
+
+    run(main())
+
+
+@pytest.mark.parametrize("clients_too", [False, True])
+def test_accepted_as_everything_ends(stack, monkeypatch, clients_too):
+    """`async with` ends, or the program does, which cancels every task, even one that has not begun."""
+    async def main():
+        server = await stack.start_server(echo, HOST, 0)
+        others = asyncio.all_tasks()
+
+        def everything():
+            server.close()
+            if clients_too:
+                server.close_clients()
+            for task in asyncio.all_tasks() - others:
+                task.cancel()
+
+        with as_one_is_accepted(monkeypatch, everything):
+            reader, writer = await stack.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+            await server.wait_closed()
+
+    run(main())
+
+
+def test_the_stack_closes_under_a_server(stack):
+    """Who serves for ever is told, once."""
+    async def main():
+        server = await stack.start_server(echo, HOST, 0)
+        serving = asyncio.create_task(server.serve_forever())
+        await asyncio.sleep(0)
+        stack.close()
+        with pytest.raises(OSError, match="closed") as caught:
+            await serving
+        assert caught.value.errno == errno.ESHUTDOWN
+        assert not server.is_serving()
+        await server.wait_closed()
 
     run(main())
 
