@@ -1,14 +1,14 @@
 """`netstack balance`: the load balancer, until a signal."""
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .forever import until_a_signal
-from .link import Link, link_options, opened, refuse
+from . import forever
+from .link import Link, link_options
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -45,23 +45,16 @@ def command(link: Link, port: int, servers: tuple[tuple[str, int], ...], **setti
 
     Prints READY; ends at SIGINT or SIGTERM, and says what each server has served.
     """
-    with opened(link, need_link=True) as stack:
-        try:
-            asyncio.run(_serve(stack, port, servers, settings))
-        except OSError as error:
-            refuse(f"{error.strerror or error}")
+    forever.serve(link, lambda stack: _serving(stack, port, servers, settings))
 
 
-async def _serve(stack: Stack, port: int, servers: tuple[tuple[str, int], ...], settings: dict[str, float]) -> None:
+@asynccontextmanager
+async def _serving(stack: Stack, port: int, servers: tuple[tuple[str, int], ...],
+                   settings: dict[str, float]) -> AsyncIterator[None]:
     from ..apps.balancer import Balancer
 
-    life = AsyncExitStack()
-    balancer = await life.enter_async_context(Balancer(stack, servers, **settings))     # type: ignore[arg-type]
-    try:
+    async with Balancer(stack, servers, **settings) as balancer:    # type: ignore[arg-type]
         await balancer.serve(None, port)
-    except BaseException:
-        await life.aclose()
-        raise
-    await until_a_signal(life)
+        yield
     for backend in balancer.backends:
         click.echo(f"{backend}: {backend.served} connections{'' if backend.is_well else ', not well'}")

@@ -1,14 +1,14 @@
 """`netstack chat`: the chat, until a signal."""
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from .forever import until_a_signal
-from .link import Link, link_options, opened, refuse
+from . import forever
+from .link import Link, link_options
 
 if TYPE_CHECKING:
     from ..stack import Stack
@@ -19,16 +19,12 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(1, 65535), default=6667, show_default=True)
 def command(link: Link, port: int) -> None:
     """A chat for whoever connects, with nc or telnet.  Prints READY; ends at SIGINT or SIGTERM."""
-    with opened(link, need_link=True) as stack:
-        try:
-            asyncio.run(_serve(stack, port))
-        except OSError as error:
-            refuse(f"{error.strerror or error}")
+    forever.serve(link, lambda stack: _serving(stack, port))
 
 
-async def _serve(stack: Stack, port: int) -> None:
+@asynccontextmanager
+async def _serving(stack: Stack, port: int) -> AsyncIterator[None]:
     from ..apps.chat import Chat
 
-    life = AsyncExitStack()
-    await life.enter_async_context(await Chat().serve(stack, port=port))
-    await until_a_signal(life)
+    async with await Chat().serve(stack, port=port):
+        yield

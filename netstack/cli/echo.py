@@ -1,17 +1,10 @@
 """`netstack echo`: ask an echo server, or be one."""
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
-
 import click
 
-from .forever import until_a_signal
+from . import forever
 from .link import Link, link_options, opened, refuse
-
-if TYPE_CHECKING:
-    from ..stack import Stack
 
 MILLISECOND = 1_000_000     # ns
 
@@ -46,16 +39,6 @@ def ask(link: Link, host: str, port: int, udp: bool, count: int, size: int, time
 @click.option("--port", type=click.IntRange(1, 65535), default=7, show_default=True)
 def serve(link: Link, port: int) -> None:
     """Send back what comes, over TCP and UDP.  Prints READY; ends at SIGINT or SIGTERM."""
-    with opened(link, need_link=True) as stack:
-        try:
-            asyncio.run(_serve(stack, port))
-        except OSError as error:
-            refuse(f"{error.strerror or error}")
-
-
-async def _serve(stack: Stack, port: int) -> None:
     from ..apps.echo import serving
 
-    life = AsyncExitStack()
-    await life.enter_async_context(serving(stack, port))
-    await until_a_signal(life)
+    forever.serve(link, lambda stack: serving(stack, port))

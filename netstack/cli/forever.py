@@ -3,18 +3,33 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from .link import Link, opened, refuse
+
+if TYPE_CHECKING:
+    from ..stack import Stack
 
 ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
-async def until_a_signal(life: AsyncExitStack) -> None:
-    """Say READY, wait for SIGINT or SIGTERM, and leave what is in `life`."""
+def serve(link: Link, serving: Callable[[Stack], AbstractAsyncContextManager[Any]]) -> None:
+    """Enter what `serving` makes of the command's stack, say READY, and leave it at SIGINT or SIGTERM."""
+    with opened(link, need_link=True) as stack:
+        try:
+            asyncio.run(_until_a_signal(serving(stack)))
+        except OSError as error:
+            refuse(f"{error.strerror or error}")
+
+
+async def _until_a_signal(serving: AbstractAsyncContextManager[Any]) -> None:
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for number in ENDS:
-        loop.add_signal_handler(number, stopping.set)
-    async with life:
+    async with serving:
+        for number in ENDS:
+            loop.add_signal_handler(number, stopping.set)
         click.echo("READY")
         await stopping.wait()

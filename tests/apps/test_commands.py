@@ -9,9 +9,7 @@ from contextlib import nullcontext
 
 from click.testing import CliRunner
 
-import netstack.cli.balance
-import netstack.cli.chat
-import netstack.cli.echo
+import netstack.cli.forever
 import netstack.cli.serve
 import netstack.cli.tftp
 from netstack.apps import tftp
@@ -60,14 +58,14 @@ def test_chat(stack, monkeypatch):
         with stack.create_connection((HOST, 6667)) as sock:
             assert sock.recv(100) == b"Your name?\r\n"
 
-    assert during(stack, monkeypatch, netstack.cli.chat, ["chat"], 6667, client) == "READY\n"
+    assert during(stack, monkeypatch, netstack.cli.forever, ["chat"], 6667, client) == "READY\n"
 
 
 def test_echo(stack, monkeypatch):
     def client():
         assert len(list(ask(stack, HOST, count=2))) == 2
 
-    assert during(stack, monkeypatch, netstack.cli.echo, ["echo", "serve"], 7, client) == "READY\n"
+    assert during(stack, monkeypatch, netstack.cli.forever, ["echo", "serve"], 7, client) == "READY\n"
 
 
 def test_serve_with_the_monitor(stack, monkeypatch):
@@ -108,6 +106,6 @@ def test_balance(stack, monkeypatch):
     with stack.create_server((HOST, 8001)) as server:
         thread = threading.Thread(target=greet, args=(server,))
         thread.start()
-        said = during(stack, monkeypatch, netstack.cli.balance, ["balance", "--port", "80", f"{HOST}:8001"], 80, client)
+        said = during(stack, monkeypatch, netstack.cli.forever, ["balance", "--port", "80", f"{HOST}:8001"], 80, client)
     thread.join()
     assert said == f"READY\n{HOST}:8001: 1 connections\n"
