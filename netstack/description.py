@@ -201,18 +201,19 @@ class Description:
                 return
             handle, self.handle = self.handle, 0
         world = self.stack._world
-        if handle:
-            if self.linger > 0:
+        try:
+            if handle and self.linger > 0:
                 self._wait_for_acknowledgement(world, handle)
-            entry.close(world, handle)      # the engine forgets the descriptors before they are closed
-        engine, user = self.engine_end, self.user_end
-        if user < 0 and engine < 0:
-            return
-        self.engine_end = self.user_end = -1
-        OURS.pop(user, None)
-        for end in (engine, user):
-            if end >= 0:
-                os.close(end)
+        finally:                        # Ctrl-C ends the wait, not more
+            if handle:
+                entry.close(world, handle)      # the engine forgets the descriptors before they are closed
+            engine, user = self.engine_end, self.user_end
+            self.engine_end = self.user_end = -1
+            if user >= 0:
+                OURS.pop(user, None)
+            for end in (engine, user):
+                if end >= 0:
+                    os.close(end)
 
     def _wait_for_acknowledgement(self, world: int, handle: int) -> None:
         """SO_LINGER: until the peer has acknowledged all that was sent and our FIN, or the time is over (socket(7)).

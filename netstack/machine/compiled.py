@@ -14,17 +14,20 @@ What it costs, and the layout of the cache: `docs/one-source-two-speeds.md`.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import importlib
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from . import loaded
 from .mode import BOUNDSCHECK, IMAGE, JIT
@@ -32,6 +35,8 @@ from .mode import BOUNDSCHECK, IMAGE, JIT
 F = TypeVar("F", bound=Callable[..., Any])
 
 PACKAGE = Path(__file__).resolve().parent.parent
+EVERY_SIGNAL = tuple(int(s) for s in signal.valid_signals())
+pthread_sigmask: Any = importlib.import_module("_signal").pthread_sigmask   # without enums: at a quarter of the cost
 KEEP_UNUSED = 7 * 86400     # seconds; cache directories not used for so long are removed
 _IMPORT = re.compile(r"^from (\.+)([\w.]*) import ([^#\n(]+|\([^)]*\))", re.MULTILINE)
 
@@ -199,9 +204,28 @@ ENTERED: list[Any] = []
 
 def entered(function: F) -> F:
     """A compiled function of integers that Python calls; where an image is loaded (`loaded.py`), that of the image."""
-    made: Any = compiled(function)
+    made: Any = compiled(function) if JIT else _undisturbed(compiled(function))
     ENTERED.append(made)
     return loaded.function(function) if IMAGE and loaded.is_there() else made
+
+
+def _undisturbed(function: F) -> F:
+    """As machine code is: signals wait until it is over.
+
+    Else Python would run their handlers in the middle of it, and an exception, KeyboardInterrupt say, leave the world
+    locked and half done.  Handlers run in the main thread only.
+    """
+    @functools.wraps(function)
+    def call(*arguments: int) -> int:
+        if threading.get_ident() != threading.main_thread().ident:
+            return function(*arguments)
+        before = pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+        try:
+            return function(*arguments)
+        finally:
+            pthread_sigmask(signal.SIG_SETMASK, before)
+
+    return cast(F, call)
 
 
 def make(function: Any) -> None:

@@ -14,6 +14,7 @@ from ..errors import (
     EALREADY,
     ECONNABORTED,
     ECONNREFUSED,
+    ECONNRESET,
     EINPROGRESS,
     EINVAL,
     EISCONN,
@@ -466,6 +467,9 @@ def shutdown(tcp: Tcp, t: Tcb, how: int, now: int) -> int:
         return 0
     if t.state == State.CLOSED:
         return -ENOTCONN
+    if t.state == State.SYN_SENT:
+        fail(tcp, t, ECONNRESET)                            # as Linux, whatever is shut: connect tells who waits in it
+        return 0
     if how != SHUT_WR:
         t.read_closed = 1
     if how != SHUT_RD:
