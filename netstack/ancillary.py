@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from errno import EDESTADDRREQ, EINVAL, ENODEV, EOPNOTSUPP
 from typing import TYPE_CHECKING, Any
 
-from . import entry, names
+from . import entry, ipoptions, names
 from .buffers import BYTES
 from .endpoint import Kind
 
@@ -31,7 +31,7 @@ SECOND = 1_000_000_000
 SO_TIMESTAMP, SO_TIMESTAMPNS, SO_RXQ_OVFL = 29, 35, 40
 IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR = 8, 11, 12, 13, 20
 IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS, IPV6_RECVORIGDSTADDR = 25, 49, 51, 66, 74
-IP_TOS, IP_TTL, IP_RETOPTS, IP_PROTOCOL = 1, 2, 7, 52
+IP_TOS, IP_TTL, IP_OPTIONS, IP_RECVOPTS, IP_RETOPTS, IP_PROTOCOL = 1, 2, 4, 6, 7, 52
 IPV6_2292PKTINFO, IPV6_2292HOPLIMIT, IPV6_FLOWINFO = 2, 8, 11
 IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG = 50, 52, 67, 62
 IPV6_EXTENSIONS = (3, 4, 5, 54, 55, 57, 59)     # headers that sendmsg would have to make
@@ -49,20 +49,21 @@ _sockaddr = struct.Struct("=H2s4s8x")           # family, port, address
 _sockaddr6 = struct.Struct("=H2sI16sI")         # family, port, flow, address, scope
 _extended = struct.Struct("=IBBBBII")           # struct sock_extended_err
 _prefix = struct.Struct("qqqBBHIiHBBqqq")
+MSG_OPTIONS = 1 << 24                           # datagram.MSG_OPTIONS
 _failure = struct.Struct("qqqqqiiiBBBBq")
-_destination = struct.Struct("4qii3q3i4x")
+_destination = struct.Struct("4qii3q4i56s")
 
 PREFIX = _prefix.size
 
 
 def length_of(prefix: bytes) -> int:
     """How long the datagram behind a prefix is."""
-    return int(_prefix.unpack(prefix)[7])
+    return int(_prefix.unpack_from(prefix)[7])
 
 
 def sender_of(sock: Base, prefix: bytes) -> Any:
     """Who sent it, as Python writes an address."""
-    hi, lo, port, scope = _prefix.unpack(prefix)[:4]
+    hi, lo, port, scope = _prefix.unpack_from(prefix)[:4]
     return names.unparse(sock._af, hi, lo, port, scope)
 
 
@@ -79,14 +80,14 @@ def _bytes4(lo: int) -> bytes:
 def of_datagram(sock: Base, prefix: bytes) -> list[Message]:
     """What the socket wants to be told of a datagram, in Linux's order."""
     asks = sock._description.kept
-    (_, _, _, _, interface, _, drops, _, segment, ttl, tos, dst_hi, dst_lo, when) = _prefix.unpack(prefix)
+    (_, _, _, _, interface, options, drops, _, segment, ttl, tos, dst_hi, dst_lo, when) = _prefix.unpack_from(prefix)
     told: list[Message] = []
     if asks:
         _of_socket(sock, asks, when, drops, told)
     if segment:
         told.append((UDP, UDP_GRO, _int.pack(segment)))
     if asks:
-        _of_packet(sock, asks, interface, ttl, tos, dst_hi, dst_lo, told)
+        _of_packet(sock, asks, interface, ttl, tos, dst_hi, dst_lo, prefix[PREFIX:PREFIX + options], when, told)
     return told
 
 
@@ -102,7 +103,7 @@ def _of_socket(sock: Base, asks: dict[int, Any], when: int, drops: int, told: li
 
 
 def _of_packet(sock: Base, asks: dict[int, Any], interface: int, ttl: int, tos: int, hi: int, lo: int,
-               told: list[Message]) -> None:
+               options: bytes, when: int, told: list[Message]) -> None:
     """The header's fields; an AF_INET6 socket is told of an IPv4 packet what it has asked for with level IP."""
     if sock._af == AF_INET6 and asks.get(IPV6 << 16 | IPV6_RECVPKTINFO):
         told.append((IPV6, IPV6_PKTINFO, _pktinfo6.pack(_halves.pack(hi, lo), interface)))
@@ -121,8 +122,41 @@ def _of_packet(sock: Base, asks: dict[int, Any], interface: int, ttl: int, tos: 
         told.append((IP, IP_TTL, _int.pack(ttl)))
     if asks.get(IP << 16 | IP_RECVTOS):
         told.append((IP, IP_TOS, bytes([tos])))
+    if options:
+        _of_options(sock, asks, options, interface, lo, when, told)
     if asks.get(IP << 16 | IP_RECVORIGDSTADDR):
         told.append((IP, IP_RECVORIGDSTADDR, _sockaddr.pack(AF_INET, _local_port(sock), _bytes4(lo))))
+
+
+def epoch(sock: Base) -> int:
+    """What makes the stack's time the time of day, ns."""
+    return time.time_ns() - sock._stack._now() if sock._stack.clock is None else 0
+
+
+def hears_options(sock: Base) -> bool:
+    """Whether it wants to be told IPv4 options."""
+    asks = sock._description.kept
+    return bool(asks and (asks.get(IP << 16 | IP_RECVOPTS) or asks.get(IP << 16 | IP_RETOPTS)))
+
+
+def _of_options(sock: Base, asks: dict[int, Any], options: bytes, interface: int, lo: int, when: int,
+                told: list[Message]) -> None:
+    net = sock._stack._net
+
+    def is_other(address: bytes) -> bool:
+        value = 0xFFFF_0000_0000 | int.from_bytes(address, "big")
+        return value >> 24 & 0xFF != 127 and address[0] not in (0, *range(224, 256)) and not any(
+            a.hi == 0 and a.lo == value for i in range(1, net.interface_count + 1)
+            for a in (net.interfaces[i].addresses[k] for k in range(net.interfaces[i].address_count)))
+
+    o = ipoptions.received(options, _bytes4(_answer_from(sock, interface, lo)),
+                           (when + epoch(sock)) // 1_000_000 % 86_400_000, is_other)
+    if o is None:
+        return
+    if asks.get(IP << 16 | IP_RECVOPTS):
+        told.append((IP, IP_RECVOPTS, bytes(o.data)))
+    if asks.get(IP << 16 | IP_RETOPTS):
+        told.append((IP, IP_RETOPTS, ipoptions.echoed(o)))
 
 
 def _answer_from(sock: Base, interface: int, lo: int) -> int:
@@ -224,6 +258,7 @@ class _Saying:
         self.sock = sock
         self.segment = self.ttl = self.tos = self.dont_fragment = -1
         self.interface = self.src_hi = self.src_lo = 0
+        self.options: bytes | None = None
 
     def through(self, index: int) -> None:
         if index and index not in (i for i, _ in self.sock._stack.if_nameindex()):
@@ -245,7 +280,8 @@ class _Saying:
                 raise _invalid()
             self.tos = value
         elif kind == IP_RETOPTS:
-            raise OSError(EOPNOTSUPP, "IP options cannot be sent")
+            o = ipoptions.read(ipoptions.padded(data[:ipoptions.LONGEST]))
+            self.options = ipoptions.packed(o, epoch(self.sock))
         elif not (kind == IP_PROTOCOL and len(data) == _int.size and 1 <= _int.unpack(data)[0] <= 255):
             raise _invalid()
 
@@ -303,9 +339,10 @@ def destination(sock: Base, messages: list[Message], where: tuple[int, int, int,
             saying.through(index)
             saying.src_hi, saying.src_lo = _halves.unpack(source)
     s = saying
-    return _destination.pack(*where, s.segment, 1, s.src_hi, s.src_lo, s.interface, s.ttl, s.tos, s.dont_fragment)
+    return _destination.pack(*where, s.segment, 1, s.src_hi, s.src_lo, s.interface, s.ttl, s.tos, s.dont_fragment,
+                             s.options is not None, s.options or ipoptions.NONE)
 
 
 def plain(where: tuple[int, int, int, int]) -> bytes:
     """A Destination that says nothing but where."""
-    return _destination.pack(*where, -1, 0, 0, 0, 0, -1, -1, -1)
+    return _destination.pack(*where, -1, 0, 0, 0, 0, -1, -1, -1, 0, ipoptions.NONE)

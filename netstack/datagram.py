@@ -25,7 +25,9 @@ from .endpoint import (
     in_use,
 )
 from .errors import EADDRINUSE, EAGAIN, ENOTCONN, Drop
+from .ip import ipv4
 from .ip.address import is_v4
+from .ip.ipv4_options import IpOptions
 from .ip.net import IcmpError, Incoming
 from .machine import (
     Array,
@@ -61,6 +63,7 @@ PING_HEADS = 0x10000        # where the heads of echo sockets begin,
 RAW_HEADS = 0x20000         # where the heads of raw sockets begin
 HEADS = RAW_HEADS + 512
 MSG_PEEK, MSG_TRUNC = 0x2, 0x20
+MSG_OPTIONS = 1 << 24       # ours: `recv` tells IPv4 options, too
 FOUR, SIX = 1, 2            # bits of Sock.loop and hears_all
 ERRORS = 16384              # bytes of an error queue
 LARGEST_FAILURE = 1024      # bytes of a datagram that are kept in it
@@ -76,7 +79,7 @@ class Prefix:
     port: i64
     scope: u8           # interface index for a link-local source, else 0
     interface: u8       # index of the one that it came through
-    reserved: u16
+    options: u16        # bytes of IPv4 options, which stand behind it
     drops: u32          # datagrams that had found the queue full before it (SO_RXQ_OVFL)
     length: i32
     segment: u16        # it stands for several of so many bytes each, the last may be shorter (UDP_GRO); 0: it is one
@@ -122,7 +125,8 @@ class Destination:
     ttl: i32            # -1: the socket's
     tos: i32            # -1: the socket's
     dont_fragment: i32  # -1: the socket's
-    reserved: i32
+    own_options: i32    # 1: these IPv4 options; 0: the socket's
+    options: IpOptions
 
 
 @record
@@ -155,11 +159,12 @@ class Sock:
     checksum: i32       # (raw) IPV6_CHECKSUM: where it stands; -1: nowhere
     ethertype: u16      # (packet) of frames that it hears; 3: all
     cooked: u8          # (packet) SOCK_DGRAM: without the link header
-    packet_reserved: u8
+    hears_options: u8   # IP_RECVOPTS, IP_RETOPTS: options of what comes are kept
     filter: Annotated[Array[u32], 8]    # (raw) ICMP_FILTER, ICMP6_FILTER: types that are not wanted
     seen: i64           # (packet) frames that were for it, dropped ones too
     drops: i64          # datagrams that found the queue full
     failed: Ring        # the error queue: Failures
+    options: IpOptions  # IP_OPTIONS
 
 
 @record
@@ -401,7 +406,8 @@ def find(d: Datagrams, kind: int, port: int, rx: Incoming, src_port: int) -> int
 @compiled
 def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: int, segment: int, now: int) -> int:
     """Append a datagram to the socket's queue; `segment`: see Prefix.  Drop.NONE, or why not."""
-    need = PREFIX + ((n + PREFIX - 1) & -PREFIX)
+    options = rx.options_len if s.hears_options else 0
+    need = PREFIX + ((n + options + PREFIX - 1) & -PREFIX)
     if s.read_closed or s.ep.closed:
         return Drop.UDP_QUEUE
     if s.rcv.data == 0:
@@ -421,6 +427,7 @@ def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: in
     p.port = src_port
     p.scope = rx.interface if (rx.src_hi >> 54) & 0x3FF == 0x3FA else 0     # fe80::/10
     p.length = n
+    p.options = options
     p.drops = s.drops
     p.ttl = rx.ttl
     p.interface = rx.interface
@@ -430,6 +437,8 @@ def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: in
     p.dst_lo = rx.dst_lo
     p.time = now
     ring.place(s.rcv, tail + PREFIX, data, n)
+    if options != 0:
+        ring.place(s.rcv, tail + PREFIX + n, rx.header + ipv4.HEADER_LEN, options)
     ring.set_tail(s.rcv, tail + need)
     notify(d, s)
     return Drop.NONE
@@ -438,7 +447,8 @@ def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: in
 @compiled
 def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
     """Take the first datagram: bytes copied (with MSG_TRUNC its real length), or -EAGAIN.  `out` (64 bytes, or 0) gets
-    its Prefix.  What does not fit into n is lost, as always with datagrams."""
+    its Prefix; with MSG_OPTIONS the options follow there (104 bytes).  What does not fit into n is lost, as always with
+    datagrams."""
     if s.ep.error != 0:
         error = s.ep.error
         s.ep.error = 0
@@ -448,12 +458,15 @@ def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
     head = s.rcv.head
     where = ring.address(s.rcv, head)
     length = at(Prefix, where).length
+    options = at(Prefix, where).options
     count = min(n, length)
     ring.fetch(s.rcv, head + PREFIX, address, count)
     if out != 0:
         copy(out, where, PREFIX)
+        if flags & MSG_OPTIONS:
+            ring.fetch(s.rcv, head + PREFIX + length, out + PREFIX, options)
     if not flags & MSG_PEEK:
-        ring.set_head(s.rcv, head + PREFIX + ((length + PREFIX - 1) & -PREFIX))
+        ring.set_head(s.rcv, head + PREFIX + ((length + options + PREFIX - 1) & -PREFIX))
     return length if flags & MSG_TRUNC else count
 
 
@@ -529,7 +542,7 @@ def recv_many(s: Sock, address: int, size: int, count: int, flags: int) -> int:
         if done > 0 and (empty or s.ep.error != 0):
             break
         here = address + done * (PREFIX + size)
-        result = recv(s, here + PREFIX, size, flags, here)
+        result = recv(s, here + PREFIX, size, flags & ~MSG_OPTIONS, here)
         if result < 0:
             return result
         if empty:                                               # nothing more will come

@@ -15,7 +15,6 @@ from .tcp import (
     congestion,
     defer,
     fastopen,
-    mtu_probe,
     orphan,
     path,
     receive,
@@ -48,7 +47,7 @@ TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = IPPROTO_TCP | 23, I
 UDP_CORK, UDP_SEGMENT, UDP_GRO = 17 << 16 | 1, 17 << 16 | 103, 17 << 16 | 104
 SO_DONTROUTE, IP_FREEBIND, IPV6_FREEBIND, IP_BIND_ADDRESS_NO_PORT = (SOL_SOCKET | 5, IPPROTO_IP | 15, IPPROTO_IPV6 | 78,
                                                                      IPPROTO_IP | 24)
-IP_RECVERR, IPV6_RECVERR = IPPROTO_IP | 11, IPPROTO_IPV6 | 25
+IP_RECVERR, IPV6_RECVERR, IP_RECVOPTS = IPPROTO_IP | 11, IPPROTO_IPV6 | 25, IPPROTO_IP | 6
 IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_ALL = (IPPROTO_IP | 32, IPPROTO_IP | 33,
                                                                           IPPROTO_IP | 34, IPPROTO_IP | 49)
 IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_MULTICAST_ALL = (
@@ -306,6 +305,9 @@ def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> in
     if option == UDP_GRO:
         s.gro = 1 if value != 0 else 0
         return 0
+    if option == IP_RECVOPTS:
+        s.hears_options = 1 if value != 0 else 0
+        return 0
     if option == UDP_CORK:
         s.corked = 1 if value != 0 else 0
         return 0
@@ -393,8 +395,7 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
             return -EINVAL
         t.user_mss = value
         if t.pmtu_mss != 0:
-            mtu_probe.limit(t.mtu, path.probed(t))
-            path.set_mss(t)
+            path.resize(t)
     elif option == TCP_KEEPIDLE or option == TCP_KEEPINTVL:
         if not 1 <= value <= MAX_KEEP:
             return -EINVAL

@@ -101,14 +101,14 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     if s.hdrincl:
         r = _with_header(net, s, address, n, v4, now)
     else:
-        r = _without_header(net, s, address, n, now)
+        r = _without_header(net, s, to, address, n, now)
     if r == -EMSGSIZE:
         udp.too_long(d, net, s, to.hi, to.lo, now)
     return r if r < 0 else n
 
 
 @compiled
-def _without_header(net: Net, s: Sock, address: int, n: int, now: int) -> int:
+def _without_header(net: Net, s: Sock, to: Destination, address: int, n: int, now: int) -> int:
     """The bytes are what IP carries; for IPV6_CHECKSUM one is put into them."""
     out = net.out
     head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
@@ -126,19 +126,21 @@ def _without_header(net: Net, s: Sock, address: int, n: int, now: int) -> int:
     out.head_len = k
     out.a = address + k
     out.a_len = n - k
-    return _submit(net, s, now)
+    return _submit(net, s, to, now)
 
 
 @compiled
-def _submit(net: Net, s: Sock, now: int) -> int:
+def _submit(net: Net, s: Sock, to: Destination, now: int) -> int:
     """Send `net.out`; of what goes to a group that this host is in, a copy comes back."""
     out = net.out
     there = net.chosen.interface
     back = (is_multicast(out.dst_hi, out.dst_lo) and there != LOOPBACK and s.loop != 0
             and multicast.is_member(net, there, out.dst_hi, out.dst_lo))
+    udp.add_options(net, s, to)
     r = ip_output.submit(net, out, now)
     if r == 0 and back:
         out.interface = LOOPBACK
+        udp.add_options(net, s, to)
         ip_output.submit(net, out, now)
     return r
 

@@ -15,7 +15,7 @@ from errno import EAGAIN, EBADF, EDESTADDRREQ, EINPROGRESS, EMSGSIZE
 from operator import index as to_int
 from typing import Any
 
-from . import ancillary, entry, names
+from . import ancillary, entry, ipoptions, names
 from .buffers import BYTES, locate, locate_writable, new_bytes
 from .endpoint import POLLIN, POLLOUT, POLLRDHUP, Kind
 from .inplace import RecvView, SendView
@@ -38,6 +38,7 @@ MSG_FASTOPEN = entry.MSG_FASTOPEN
 SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
 DATAGRAM = 65536            # more than any datagram
+NOT_OURS = ~(MSG_WAITALL | ancillary.MSG_OPTIONS)   # flags that datagrams do not know
 PIECE = 1 << 18             # bytes that `sendfile` reads at a time
 VIEW = 1 << 30              # bytes: more than any ring has
 
@@ -446,7 +447,7 @@ class Transfer(Base):
             raise ValueError("negative buffersize in recvfrom")
         if self._kind is _TCP:
             return self.recv(bufsize, flags), None
-        flags = c_int(flags) & ~MSG_WAITALL
+        flags = c_int(flags) & NOT_OURS
         room = min(bufsize, DATAGRAM)
         data = new_bytes(room)
         out = bytes(64)
@@ -466,7 +467,7 @@ class Transfer(Base):
             return self.recv_into(buffer, room, flags), None
         out = bytes(64)
         try:
-            got = self._receive_datagram(address, room, c_int(flags) & ~MSG_WAITALL, out)
+            got = self._receive_datagram(address, room, c_int(flags) & NOT_OURS, out)
         except BaseException:
             _keep = None
             raise
@@ -541,7 +542,7 @@ class Transfer(Base):
             elif self._description.tells_rest:
                 told.append((IPPROTO_TCP, TCP_CM_INQ, _int.pack(self._rest())))
         else:
-            got, told, cut, sender = self._receive_message(one, flags & ~MSG_WAITALL)
+            got, told, cut, sender = self._receive_message(one, flags & NOT_OURS)
             answer |= cut
             if told:
                 told, cut = ancillary.fit(told, to_int(ancbufsize))
@@ -558,6 +559,9 @@ class Transfer(Base):
         """(bytes, what to tell of the datagram, flags, sender); with MSG_ERRQUEUE of one that failed."""
         _keep, address, room = locate_writable(buffer, "recvmsg_into")
         out = bytes(ancillary.PREFIX)
+        if not flags & MSG_ERRQUEUE and ancillary.hears_options(self):
+            out = bytes(ancillary.PREFIX + ipoptions.LONGEST)
+            flags |= ancillary.MSG_OPTIONS
         got = self._receive_datagram(address, room, flags, out)
         if flags & MSG_ERRQUEUE:
             length, told, sender = ancillary.of_failure(self, out)

@@ -16,13 +16,16 @@ from errno import EBADF, EINVAL, ENODEV, ENOENT, ENOPROTOOPT, EOPNOTSUPP
 from operator import index as to_int
 from typing import TYPE_CHECKING, Any
 
-from . import entry, groups
+from . import ancillary, entry, groups, ipoptions
 from .ancillary import (
+    IP_OPTIONS,
     IP_PKTINFO,
     IP_RECVERR,
+    IP_RECVOPTS,
     IP_RECVORIGDSTADDR,
     IP_RECVTOS,
     IP_RECVTTL,
+    IP_RETOPTS,
     IPV6_RECVERR,
     IPV6_RECVHOPLIMIT,
     IPV6_RECVORIGDSTADDR,
@@ -93,6 +96,7 @@ class Form(Enum):
     GROUP = "a struct of a multicast group (RFC 3678)"
     CORK = "0 or 1; kept here: 0 sends what has gathered"
     FIXED = "an int that is always the same"
+    OPTIONS = "bytes of IPv4 options"
     DEVICE = "the name of an interface"
     ALGORITHM = "the name of a congestion control"
     STRUCT = "a struct that describes the connection"
@@ -221,6 +225,10 @@ OPTIONS: dict[tuple[int, int], Option] = {
                               narrow=True),
     (_IP, IP_RECVTTL): Option(Form.ASK, "recvmsg tells the time to live (IP_TTL), an int", narrow=True),
     (_IP, IP_RECVTOS): Option(Form.ASK, "recvmsg tells the type of service (IP_TOS), a byte", narrow=True),
+    (_IP, IP_OPTIONS): Option(Form.OPTIONS, "IPv4 options of what is sent: 40 bytes at most (RFC 791 3.1)"),
+    (_IP, IP_RECVOPTS): Option(Form.ASK, "recvmsg tells the IPv4 options that came", narrow=True),
+    (_IP, IP_RETOPTS): Option(Form.ASK, "... those that an answer would have: record route and timestamps",
+                               narrow=True),
     (_IP, IP_RECVORIGDSTADDR): Option(Form.ASK, "recvmsg tells where it was sent to, a struct sockaddr_in",
                                       narrow=True),
     (_IP, IP_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", narrow=True),
@@ -357,6 +365,8 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
     elif option.form is Form.MEMBER:
         if not isinstance(value, bytes) or len(value) < _MREQ:
             raise _invalid()
+    elif option.form is Form.OPTIONS:
+        _set_options(sock, value)
     elif option.form is Form.FILTER:
         _set_filter(sock, level, value)
     elif option.form is Form.GROUP:
@@ -408,6 +418,18 @@ def _keep(sock: Base, option: Option, level: int, name: int, number: int) -> Non
     kept[level << 16 | name] = number
     if option.form is Form.CORK:
         sock._corked_by_option(number)
+    if level == _IP and name in (IP_RECVOPTS, IP_RETOPTS) and sock._kind is not Kind.TCP:
+        _engine_set(sock, level, IP_RECVOPTS, ancillary.hears_options(sock))
+
+
+def _set_options(sock: Base, value: int | bytes) -> None:
+    """IP_OPTIONS: they are looked at here, and written by the engine."""
+    o = ipoptions.read(ipoptions.padded(value if isinstance(value, bytes) else struct.pack("=I", value & 0xFFFF_FFFF)))
+    record = bytearray(ipoptions.packed(o, ancillary.epoch(sock)))
+    r = entry.set_ip_options(sock._world, sock._handle, ctypes.addressof(ctypes.c_char.from_buffer(record)))
+    if r < 0:
+        raise sock._error(r)
+    sock._description.kept[_IP << 16 | IP_OPTIONS] = ipoptions.shown(o)
 
 
 def _filter(sock: Base, level: int) -> bytes:
@@ -500,6 +522,8 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         return _result(_timeval.pack(duration // SECOND, duration % SECOND // 1000), buflen)
     if form is Form.FILTER:
         return _result(_filter(sock, level), buflen)
+    if form is Form.OPTIONS:
+        return _result(sock._description.kept.get(_IP << 16 | IP_OPTIONS, b""), buflen)
     if form is Form.GROUP:
         return _result(groups.get_group(sock, level, name), buflen)
     if form is Form.DEVICE:

@@ -13,9 +13,10 @@ from .errors import EACCES, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENETUN
 from .ip import checksum, ipv4, ipv6, multicast, route
 from .ip import output as ip_output
 from .ip.address import is_multicast, is_v4
+from .ip.ipv4_options import IpOptions
 from .ip.link import LOOPBACK
 from .ip.net import SCRATCH_TRANSPORT, IcmpError, Incoming, Net, Packet
-from .machine import addressof, be16, compiled, load32, put16, sum16
+from .machine import addressof, at, be16, compiled, load32, put16, sum16
 
 PROTOCOL = 17
 HEADER_LEN = 8
@@ -164,6 +165,14 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
 
 
 @compiled
+def add_options(net: Net, s: Sock, to: Destination) -> None:
+    """`net.out`, which is to be submitted now, gets the IPv4 options that the socket has, or this datagram."""
+    o = addressof(to.options) if to.control != 0 and to.own_options != 0 else addressof(s.options)
+    net.out.options = o
+    net.out.options_len = at(IpOptions, o).length
+
+
+@compiled
 def _as_told(out: Packet, to: Destination) -> None:
     """What ancillary data says of one datagram goes before what options say of all."""
     if to.ttl >= 0:
@@ -195,7 +204,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
         if r < 0:
             return r
     if segment != 0:                                            # (udp(7), UDP_SEGMENT) each must fit, and so many
-        headers = HEADER_LEN + (ipv4.HEADER_LEN if is_v4(hi, lo) else ipv6.HEADER_LEN)
+        headers = HEADER_LEN + (ipv4.HEADER_LEN + s.options.length if is_v4(hi, lo) else ipv6.HEADER_LEN)
         if headers + min(n, segment) > net.chosen.mtu:
             return -EMSGSIZE
         if n > segment * MAX_SEGMENTS:
@@ -217,7 +226,8 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
         out.gso_size = segment
     d.counters.out_datagrams += 1
     if is_multicast(hi, lo):
-        return _send_to_group(net, s, n, now)
+        return _send_to_group(net, s, to, n, now)
+    add_options(net, s, to)
     r = ip_output.submit(net, out, now)
     if r == -EMSGSIZE:
         too_long(d, net, s, hi, lo, now)
@@ -225,7 +235,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
 
 
 @compiled
-def _send_to_group(net: Net, s: Sock, n: int, now: int) -> int:
+def _send_to_group(net: Net, s: Sock, to: Destination, n: int, now: int) -> int:
     """Send `net.out` to a group; if we are members ourselves, a copy comes back (RFC 1112 6.1, 7.1).  n, or -errno."""
     out = net.out
     r = 0
@@ -237,6 +247,7 @@ def _send_to_group(net: Net, s: Sock, n: int, now: int) -> int:
         out.ttl = 1
     gso = out.gso_size
     if not ours or there == LOOPBACK:
+        add_options(net, s, to)
         r = ip_output.submit(net, out, now)
     if r == 0 and back:
         put16(out.head + CHECKSUM, checksum.pseudo(out.src_hi, out.src_lo, out.dst_hi, out.dst_lo, PROTOCOL,
@@ -244,6 +255,7 @@ def _send_to_group(net: Net, s: Sock, n: int, now: int) -> int:
         out.csum_offset = CHECKSUM
         out.gso_size = gso
         out.interface = LOOPBACK
+        add_options(net, s, to)
         ip_output.submit(net, out, now)
     return r if r < 0 else n
 

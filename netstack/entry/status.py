@@ -5,15 +5,17 @@ from .. import datagram, drive, engine, handles, options, packet
 from ..endpoint import Endpoint, Kind
 from ..errors import EINVAL, ENODEV, ENOTCONN, EOPNOTSUPP, EPROTO
 from ..ip import multicast, route
-from ..machine import at, compiled, entered, load64, store64
+from ..ip.ipv4_options import IpOptions
+from ..machine import addressof, at, compiled, copy, entered, load64, sizeof, store64
 from ..machine.random import Key
-from ..tcp import info
+from ..tcp import info, path
 from ..tcp.tcb import State, notify, own_rare, rare
 from ..world import World
 from .door import call, checked
 
 JOIN, LEAVE, BLOCK = 0, 1, 4
 KEY_LEN = 16                    # bytes of a key (TCP_FASTOPEN_KEY)
+OPTIONS = sizeof(IpOptions)
 
 
 @entered
@@ -69,6 +71,21 @@ def set_fastopen_key(w: World, h: int, ep: Endpoint, address: int, n: int) -> in
         f.backup.k0 = load64(address + KEY_LEN)
         f.backup.k1 = load64(address + KEY_LEN + 8)
     t.fast.keys = n // KEY_LEN
+    drive.unlock(w)
+    return 0
+
+
+@call
+def set_ip_options(w: World, h: int, ep: Endpoint, address: int) -> int:
+    """IP_OPTIONS: those that the IpOptions at `address` describes; of a connection they take room in each segment."""
+    drive.lock(w)
+    if handles.is_tcp(h):
+        t = handles.connection(w, ep.index)
+        copy(addressof(own_rare(w.tcp, t).options), address, OPTIONS)
+        if t.pmtu_mss != 0:
+            path.resize(t)
+    else:
+        copy(addressof(handles.socket(w, ep.index).options), address, OPTIONS)
     drive.unlock(w)
     return 0
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import Drop
-from ..machine import be16, be32, compiled, load8, put16, put32, store8, sum16
+from ..machine import at, be16, be32, compiled, load8, put16, put32, store8, sum16
 from ..machine.random import siphash
-from . import address, checksum, ethernet, multicast, route
+from . import address, checksum, ethernet, ipv4_options, multicast, route
+from .ipv4_options import IpOptions
 from .route import Kind
 
 if TYPE_CHECKING:
@@ -153,3 +154,14 @@ def emit(h: int, packet: Packet, length: int, ttl: int, id: int, fragment: int) 
     put32(h + 12, address.v4(packet.src_lo))
     put32(h + 16, address.v4(packet.dst_lo))
     put16(h + 10, checksum.finish(sum16(h, HEADER_LEN, 0)))
+
+
+@compiled
+def add_options(h: int, packet: Packet, n: int, now: int) -> None:
+    """Behind the header that `emit` has written at h come n bytes of options."""
+    o = at(IpOptions, packet.options)
+    store8(h, 0x40 | (HEADER_LEN + n) >> 2)
+    put16(h + 2, be16(h + 2) + n)
+    ipv4_options.emit(o, h + HEADER_LEN, packet.src_lo, be16(h + 6) & OFFSET != 0, now)
+    put16(h + 10, 0)
+    put16(h + 10, checksum.finish(sum16(h, HEADER_LEN + n, 0)))

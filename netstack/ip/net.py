@@ -140,6 +140,8 @@ class Packet:
     csum_offset: u8     # where in the transport header the checksum stands, which lacks; 0: it lacks none
     gso: u8             # offload.Gso: ... it is to be cut into segments
     gso_size: u16       # ... with so many bytes of payload each
+    options_len: u8     # bytes of IPv4 options
+    options: i64        # address of the ip.ipv4_options.IpOptions that says which
 
 
 @record

@@ -49,7 +49,8 @@ def send(net: Net, packet: Packet, now: int) -> int:
     if ttl == 0:
         multicast = mac != 0 and mac != ethernet.BROADCAST
         ttl = MULTICAST_TTL if multicast else net.settings.ip_default_ttl
-    header_len = ipv4.HEADER_LEN if v4 else ipv6.HEADER_LEN
+    options = packet.options_len if v4 else 0
+    header_len = ipv4.HEADER_LEN + options if v4 else ipv6.HEADER_LEN
     length = packet.head_len + packet.a_len + packet.b_len
     largest = length if packet.gso_size == 0 else packet.head_len + min(packet.gso_size, length - packet.head_len)
     whole = header_len + largest <= c.mtu
@@ -85,6 +86,8 @@ def send(net: Net, packet: Packet, now: int) -> int:
         if v4:
             more = ipv4.MF if offset + n < length else 0
             ipv4.emit(h, packet, n, ttl, id, flags | more | (offset >> 3))
+            if options != 0:
+                ipv4.add_options(h, packet, options, now)
         else:
             ipv6.emit(h, packet, n, ttl)
         error = _deliver(net, iface, packet, mac, IPV4 if v4 else IPV6, h, first, parts + 1, header_len + n, now)
@@ -98,6 +101,7 @@ def _forget(packet: Packet) -> None:
     """What is said of one packet only."""
     packet.csum_offset = 0
     packet.gso_size = 0
+    packet.options_len = 0
 
 
 @compiled

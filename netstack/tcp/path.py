@@ -12,7 +12,7 @@ from ..ip.net import Net
 from ..machine import compiled
 from . import mtu_probe, seq
 from .header import HEADER_LEN
-from .tcb import Tcb, Tcp
+from .tcb import Tcb, Tcp, rare
 
 IPV4_HEADER = 20
 IPV6_HEADER = 40
@@ -61,7 +61,9 @@ def _set_mtu(net: Net, t: Tcb, mtu: int, now: int) -> None:
 @compiled
 def largest(t: Tcb) -> int:
     """The MSS that the path's MTU allows, and TCP_MAXSEG."""
-    mss = min(max(t.mtu.mtu - headers(is_v4(t.ep.remote_hi, t.ep.remote_lo)), LEAST), LARGEST)
+    v4 = is_v4(t.ep.remote_hi, t.ep.remote_lo)
+    options = rare(t).options.length if v4 else 0
+    mss = min(max(t.mtu.mtu - headers(v4) - options, LEAST), LARGEST)
     return min(mss, t.user_mss) if t.user_mss != 0 else mss
 
 
@@ -75,6 +77,13 @@ def probed(t: Tcb) -> int:
 def set_mss(t: Tcb) -> None:
     """Eff.snd.MSS before options, as far as the path decides: what gets through, while that is searched for."""
     t.pmtu_mss = min(largest(t), t.mtu.low) if t.mtu.enabled else largest(t)
+
+
+@compiled
+def resize(t: Tcb) -> None:
+    """TCP_MAXSEG or IP_OPTIONS have changed what goes into a segment."""
+    mtu_probe.limit(t.mtu, probed(t))
+    set_mss(t)
 
 
 @compiled

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from ..endpoint import OWN_SIZE, WAITS, Endpoint, Own
+from ..ip.ipv4_options import IpOptions
 from ..machine import (
     Array,
     addressof,
@@ -139,6 +140,7 @@ class Rare:
     challenge: Challenge
     key: Key                # TCP_FASTOPEN_KEY: of the cookies that a listener gives
     backup: Key             # ... whose cookies are good too, if there are two
+    options: IpOptions      # IP_OPTIONS
 
 
 @record
