@@ -52,6 +52,9 @@ class Drop(IntEnum):
     ICMP_UNKNOWN = 52
     ICMP_LIMITED = 53           # an error we did not send, to keep the rate down
     ICMP_IGNORED = 54           # a message that we know and do not act on (redirect, source quench, router messages)
+    IGMP_MALFORMED = 55
+    IGMP_CHECKSUM = 56
+    MLD_MALFORMED = 57          # RFC 3810 6.2
     # UDP
     UDP_MALFORMED = 60
     UDP_CHECKSUM = 61

@@ -32,7 +32,7 @@ from ..errors import (
     ESHUTDOWN,
 )
 from ..ip import address as addresses
-from ..ip import multicast, route, taps
+from ..ip import membership, route, taps
 from ..machine import addressof, at, compiled, entered, table
 from ..machine import lock as mutex
 from ..tcp import calls, demux, tcb
@@ -367,7 +367,7 @@ def close(world: int, h: int) -> int:
         elif ep.kind == Kind.PACKET:
             taps.close(w.net)
         datagram.unlink(w.datagrams, s)
-        multicast.leave_all(w.net, ep.index)
+        membership.leave_all(w.net, ep.index, now)
         datagram.notify(w.datagrams, s)
     drive.after_call(w, now)
     return 0

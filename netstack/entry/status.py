@@ -4,7 +4,7 @@ from __future__ import annotations
 from .. import datagram, drive, engine, handles, options, packet
 from ..endpoint import Endpoint, Kind
 from ..errors import EINVAL, ENODEV, ENOTCONN, EOPNOTSUPP, EPROTO
-from ..ip import multicast, route
+from ..ip import membership, multicast, route
 from ..ip.ipv4_options import IpOptions
 from ..machine import addressof, at, compiled, copy, entered, load64, sizeof, store64
 from ..machine.random import Key
@@ -153,10 +153,13 @@ def group(w: World, h: int, ep: Endpoint, what: int, hi: int, lo: int, interface
     if handles.is_tcp(h):
         return -EPROTO
     drive.lock(w)
+    now = drive.time(w)
     result = 0
     if interface == 0 and (what == JOIN or (what == LEAVE and hi == 0)):
-        result = route.choose(w.net, hi, lo, 0, 0, 0, drive.time(w))
+        result = route.choose(w.net, hi, lo, 0, 0, 0, now)
         interface = w.net.chosen.interface
+    member = multicast.find(w.net, ep.index, interface, hi, lo)
+    there = multicast.get(w.net, member).interface if member != 0 else interface
     if result < 0:
         result = -ENODEV
     elif what == JOIN:
@@ -166,7 +169,9 @@ def group(w: World, h: int, ep: Endpoint, what: int, hi: int, lo: int, interface
     else:
         result = multicast.filter_source(w.net, ep.index, interface, hi, lo, mode, 1 if what == BLOCK else 0, src_hi,
                                          src_lo)
-    drive.unlock(w)
+    if result == 0 and there != 0:
+        membership.on_change(w.net, there, hi, lo, now)
+    drive.after_call(w, now)
     return result
 
 

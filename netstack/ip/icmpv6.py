@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import EACCES, ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, EPROTO, Drop
 from ..machine import be16, be32, be64, compiled, load8, sum16
-from . import address, icmp_limit, ndp, pmtu, route
+from . import address, icmp_limit, mld, ndp, pmtu, route
 from .icmp_answer import HEADER_LEN, ICMPV6, answer
 from .net import Verdict
 
@@ -98,7 +98,12 @@ def receive(net: Net, iface: Interface, now: int) -> int:
         if reason != 0:
             net.drops[reason] += 1
         return Verdict.DONE
-    if Type.MLD_QUERY <= type <= Type.MLDV2_REPORT:
+    if Type.MLD_QUERY <= type <= Type.MLD_DONE:
+        reason = mld.receive(net, iface, now)
+        if reason != 0:
+            net.drops[reason] += 1
+        return Verdict.DONE
+    if type <= Type.MLDV2_REPORT:
         # Differs: addresses are configured, not learned from routers; the lists of groups have no reader here; a
         # redirect is an invitation to take over a route.
         net.drops[Drop.ICMP_IGNORED] += 1

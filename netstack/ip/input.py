@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from ..errors import Drop
 from ..machine import addressof, at, compiled, invoke6, sizeof, unit, zero
-from . import address, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, reassembly
+from . import address, arp, checksum, ethernet, icmp, icmpv6, igmp, ipv4, ipv6, reassembly
 from .ethernet import EtherType
 from .net import Incoming, Interface, Net, Verdict, count_codepoint
 
 INCOMING = sizeof(Incoming)
 ICMP = 1                    # IANA "Assigned Internet Protocol Numbers"
+IGMP = 2
 TCP = 6
 UDP = 17
 ICMPV6 = 58
@@ -104,7 +105,8 @@ def go_on_unit(net_at: int, found: int, now: int) -> int:
     net = at(Net, net_at)
     v6 = not address.is_v4(net.rx.src_hi, net.rx.src_lo)
     rx = net.rx
-    if found != 0 and rx.protocol != TCP and rx.protocol != UDP and rx.protocol != (ICMPV6 if v6 else ICMP):
+    ours = rx.protocol == (ICMPV6 if v6 else ICMP) or (rx.protocol == IGMP and not v6)
+    if found != 0 and rx.protocol != TCP and rx.protocol != UDP and not ours:
         return Verdict.DONE                                     # it was for somebody
     return _hand_up(net, net.interfaces[rx.interface], v6, 0, now)
 
@@ -114,6 +116,11 @@ def _hand_up(net: Net, iface: Interface, v6: bool, reason: int, now: int) -> int
     """Whom it is for, or why nobody takes it."""
     rx = net.rx
     known = ICMPV6 if v6 else ICMP
+    if reason == 0 and rx.protocol == IGMP and not v6:
+        reason = igmp.receive(net, iface, now)
+        if reason != 0:
+            net.drops[reason] += 1
+        return Verdict.DONE
     if reason == 0 and rx.protocol != TCP and rx.protocol != UDP and rx.protocol != known:
         reason = Drop.IP_PROTOCOL
         rx.problem = ipv6.Problem.NEXT_HEADER                   # RFC 8200 4

@@ -23,6 +23,7 @@ DF = 0x4000                 # in the word with the fragment offset
 MF = 0x2000
 OFFSET = 0x1FFF             # in units of eight bytes
 
+IGMP = 2
 END_OF_OPTIONS = 0
 NO_OPERATION = 1
 LOOSE_SOURCE_ROUTE = 131
@@ -99,7 +100,11 @@ def _is_source(net: Net, iface: Interface, src: int, dst: int) -> bool:
     """Whether somebody may send from this address (RFC 1122 3.2.1.3, at its end)."""
     if src >> 24 & 0xFF == 0:
         # (a, b) A host that does not know its address yet says 0.0.0.0, to everybody.
-        return address.v4(src) == 0 and address.v4(dst) == address.LIMITED_BROADCAST
+        if address.v4(src) != 0:
+            return False
+        # ... and a switch that asks for groups may have none (RFC 4541 2.1.1).
+        return (address.v4(dst) == address.LIMITED_BROADCAST
+                or (net.rx.protocol == IGMP and address.is_multicast(0, dst)))
     if iface.ethernet == 0:
         return route.classify(net, 0, src, iface.index) == Kind.LOCAL
     if address.is_loopback(0, src):

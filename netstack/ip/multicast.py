@@ -1,8 +1,7 @@
 """Multicast groups: which socket has joined which group on which interface, and from whom it takes datagrams.
 
 RFC 1112 6.1 and 7.1 (a host joins and leaves groups), RFC 3376 3 and RFC 3810 4
-(source filters).  Differs: no reports are sent (IGMP, MLD), so a switch or a
-router that forwards to members only does not learn of us.
+(source filters).  What the link is told of it is in `membership.py`.
 """
 from __future__ import annotations
 
@@ -128,21 +127,13 @@ def leave(net: Net, socket: int, interface: int, hi: int, lo: int) -> int:
     index = find(net, socket, interface, hi, lo)
     if index == 0:
         return -EADDRNOTAVAIL
-    _remove(net, index)
+    remove(net, index)
     return 0
 
 
 @compiled
-def leave_all(net: Net, socket: int) -> None:
-    """The socket is closed."""
-    if net.memberships.live != 0:
-        for i in range(1, net.memberships.used + 1):
-            if get(net, i).socket == socket:
-                _remove(net, i)
-
-
-@compiled
-def _remove(net: Net, index: int) -> None:
+def remove(net: Net, index: int) -> None:
+    """A membership is over."""
     get(net, index).socket = 0
     table.release(net.memberships, index)
 
@@ -159,9 +150,9 @@ def filter_source(net: Net, socket: int, interface: int, hi: int, lo: int, mode:
         if m.count != 0:
             return -EINVAL
         m.mode = mode
-    place = _place(m, src_hi, src_lo)
+    there = place(m, src_hi, src_lo)
     if add != 0:
-        if place >= 0:
+        if there >= 0:
             return -EADDRNOTAVAIL
         if m.count >= (SOURCES_V4 if hi == 0 else SOURCES):
             return -ENOBUFS
@@ -169,18 +160,18 @@ def filter_source(net: Net, socket: int, interface: int, hi: int, lo: int, mode:
         m.sources[2 * m.count + 1] = src_lo
         m.count += 1
         return 0
-    if place < 0:
+    if there < 0:
         return -EADDRNOTAVAIL
     m.count -= 1
-    m.sources[2 * place] = m.sources[2 * m.count]
-    m.sources[2 * place + 1] = m.sources[2 * m.count + 1]
+    m.sources[2 * there] = m.sources[2 * m.count]
+    m.sources[2 * there + 1] = m.sources[2 * m.count + 1]
     if m.count == 0 and mode == Mode.INCLUDE:                       # nobody is left to hear
-        _remove(net, index)
+        remove(net, index)
     return 0
 
 
 @compiled
-def _place(m: Membership, hi: int, lo: int) -> int:
+def place(m: Membership, hi: int, lo: int) -> int:
     """Where a source stands in the list; -1: not there."""
     for i in range(m.count):
         if m.sources[2 * i + 1] == lo and m.sources[2 * i] == hi:
@@ -195,5 +186,5 @@ def takes(net: Net, socket: int, everything: int, interface: int, hi: int, lo: i
     if index == 0:
         return everything != 0
     m = get(net, index)
-    listed = _place(m, src_hi, src_lo) >= 0
+    listed = place(m, src_hi, src_lo) >= 0
     return listed if m.mode == Mode.INCLUDE else not listed

@@ -21,6 +21,7 @@ from ..machine.random import Key, Rng
 from ..machine.ring import Ring
 from ..machine.table import Table
 from ..machine.timers import Timers
+from .membership import Querier, Wanted
 
 INTERFACES = 16             # per stack, entry 0 is not used
 ADDRESSES = 16              # per interface
@@ -32,6 +33,7 @@ SCRATCH_FRAGMENT = 0        # link and IPv4 header of a fragment (ip.fragment)
 SCRATCH_ARP = 256           # ip.arp
 SCRATCH_NDP = 512           # ip.ndp
 SCRATCH_ICMP = 1024         # ip.icmp, ip.icmpv6
+SCRATCH_GROUPS = 1536       # ip.igmp, ip.mld: a packet of 1,500 bytes and its link header
 SCRATCH_SEGMENT = 3072      # link, IP and transport header of a segment (ip.segment)
 SCRATCH_TRANSPORT = 3584    # TCP's, UDP's and ICMP echo's headers; the IP layer writes backwards from there
 
@@ -88,6 +90,8 @@ class Interface:
     device: Device
     impair_in: Impair           # what happens to frames on their way in
     impair_out: Impair          # ... and out
+    igmp: Querier
+    mld: Querier
     rx_packets: i64             # a large one that stands for several counts as those
     rx_bytes: i64
     tx_packets: i64
@@ -291,9 +295,13 @@ class Net:
     reassemblies: Table                 # of ip.reassembly.Reassembly
     path_mtus: Table                    # of ip.pmtu.PathMtu
     memberships: Table                  # of ip.multicast.Membership
-    timers: Timers                      # slots: neighbours by index, then the two below
+    groups: Table                       # of ip.membership.Group
+    wanted: Wanted                      # (ip.membership) of the group being looked at
+    timers: Timers                      # slots: neighbours by index, then the three below
     reassembly_slot: i32                # slot of reassembly 0
     interface_slot: i32                 # slot of interface 0
+    group_slot: i32                     # ... and that of its groups
+    slot_reserved: i32
     arena: Arena                        # buffers, shared with TCP and UDP
     rng: Rng
     key: Key

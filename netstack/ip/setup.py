@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from ..errors import EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, ENOSPC, ESRCH
 from ..machine import MS, SECOND, address_of, addressof, copy, sizeof, table, timers, zero
-from . import address, input, link, multicast, neighbour, output, pmtu, reassembly, route
+from . import address, input, link, membership, multicast, neighbour, output, pmtu, reassembly, route
 from .address import State
 from .link import LOOPBACK
+from .membership import Group
 from .multicast import Membership
 from .neighbour import Neighbour
 from .net import (
@@ -55,10 +56,10 @@ def _buckets(sizes: Sizes) -> int:
 
 
 def _slots(sizes: Sizes) -> tuple[int, int, int]:
-    """First timer slot of the reassemblies and of the interfaces, and how many slots there are."""
+    """First timer slot of the reassemblies, and of the interfaces (then of their groups); how many slots there are."""
     first = sizes.neighbours + 1
     second = first + reassembly.CAPACITY
-    return first, second, second + INTERFACES
+    return first, second, second + 2 * INTERFACES
 
 
 def _layout(sizes: Sizes) -> list[tuple[str, int]]:
@@ -70,6 +71,7 @@ def _layout(sizes: Sizes) -> list[tuple[str, int]]:
         ("reassemblies", reassembly.CAPACITY * sizeof(Reassembly)),
         ("path_mtus", pmtu.CAPACITY * sizeof(PathMtu)),
         ("memberships", multicast.CAPACITY * sizeof(Membership)),
+        ("groups", membership.CAPACITY * sizeof(Group)),
         ("timers", timers.space(_slots(sizes)[2])),
     ]
 
@@ -107,7 +109,9 @@ def init(net: Net, where: int, seed: int, sizes: Sizes | None = None) -> None:
     table.init(net.reassemblies, places["reassemblies"], sizeof(Reassembly), reassembly.CAPACITY)
     table.init(net.path_mtus, places["path_mtus"], sizeof(PathMtu), pmtu.CAPACITY)
     table.init(net.memberships, places["memberships"], sizeof(Membership), multicast.CAPACITY)
+    table.init(net.groups, places["groups"], sizeof(Group), membership.CAPACITY)
     net.reassembly_slot, net.interface_slot, slots = _slots(sizes)
+    net.group_slot = net.interface_slot + INTERFACES
     timers.init(net.timers, places["timers"], slots)
     net.key.k0 = _signed(seed)
     net.key.k1 = _signed(seed >> 64)
@@ -178,6 +182,10 @@ def remove_interface(net: Net, index: int) -> int:
             _remove_route_at(net, i)
     forget_neighbours(net, index)
     timers.disarm(net.timers, net.interface_slot + index)
+    timers.disarm(net.timers, net.group_slot + index)
+    for i in range(1, net.groups.used + 1):
+        if membership.get(net, i).interface == index:
+            membership.release(net, i)
     zero(addressof(net.interfaces[index]), INTERFACE)
     while net.interface_count > 0 and net.interfaces[net.interface_count].index == 0:
         net.interface_count -= 1

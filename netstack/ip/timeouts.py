@@ -1,10 +1,11 @@
 """Timeouts of the IP layer: neighbours, reassemblies, and addresses being probed or announced.
 
 RFC 4862 5.4 (duplicate address detection), RFC 5227 2 (the same for IPv4, and
-announcements); RFC 4861 7.3.3 and RFC 1122 3.3.2 through their own files.
+announcements); RFC 4861 7.3.3, RFC 1122 3.3.2, RFC 3376 5 and RFC 3810 6 through
+their own files.
 
-Slots of net.timers: a neighbour has that of its index; net.reassembly_slot and
-net.interface_slot are the first of the others.
+Slots of net.timers: a neighbour has that of its index; net.reassembly_slot,
+net.interface_slot and net.group_slot are the first of the others.
 """
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..machine import SECOND, compiled, timers
 from ..machine.random import below
-from . import address, arp, ndp, neighbour, reassembly, solicit, waiting
+from . import address, arp, ndp, neighbour, reassembly, reports, solicit, waiting
 from .address import State
 from .neighbour import Ask
 from .net import Verdict
@@ -42,7 +43,9 @@ def expire(net: Net, now: int) -> int:
         slot = timers.expire(net.timers, now)
         if slot < 0:
             return Verdict.DONE
-        if slot >= net.interface_slot:
+        if slot >= net.group_slot:
+            reports.expire(net, net.interfaces[slot - net.group_slot], now)
+        elif slot >= net.interface_slot:
             _interface(net, net.interfaces[slot - net.interface_slot], now)
         elif slot >= net.reassembly_slot:
             reassembly.expire(net, slot - net.reassembly_slot, now)

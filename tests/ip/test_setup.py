@@ -39,16 +39,19 @@ def test_tables_do_not_overlap():
     setup.init(net, where, 1 << 190 | 5, sizes)
     starts = [addressof(net) + net.scratch, addressof(net.neighbours) + net.neighbours.data,
               addressof(net) + net.neighbour_buckets, addressof(net.reassemblies) + net.reassemblies.data,
-              addressof(net.path_mtus) + net.path_mtus.data, addressof(net.timers) + net.timers.nodes]
+              addressof(net.path_mtus) + net.path_mtus.data, addressof(net.memberships) + net.memberships.data,
+              addressof(net.groups) + net.groups.data, addressof(net.timers) + net.timers.nodes]
     lengths = [SCRATCH, 38 * sizeof(neighbour.Neighbour), 4 * (net.neighbour_mask + 1),
-               net.reassemblies.capacity * net.reassemblies.stride, net.path_mtus.capacity * net.path_mtus.stride, 1]
+               net.reassemblies.capacity * net.reassemblies.stride, net.path_mtus.capacity * net.path_mtus.stride,
+               net.memberships.capacity * net.memberships.stride, net.groups.capacity * net.groups.stride, 1]
     assert starts[0] == where
     for start, length, following in zip(starts, lengths, [*starts[1:], where + n], strict=True):
         assert start + length <= following
     assert net.neighbour_mask + 1 >= 37
     assert (net.neighbour_mask + 1) & net.neighbour_mask == 0
     assert net.neighbours.capacity <= net.reassembly_slot < net.interface_slot
-    assert net.interface_slot + INTERFACES == net.timers.capacity
+    assert net.interface_slot + INTERFACES == net.group_slot
+    assert net.group_slot + INTERFACES == net.timers.capacity
     memory2 = ctypes.create_string_buffer(1 << 16)
     arena.init(net.arena, ctypes.addressof(memory2), 1 << 16)
     for i in range(60):

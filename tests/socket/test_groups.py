@@ -271,6 +271,8 @@ def test_to_the_link_and_back(link):
         sock.bind(("", 5000))
         sock.setblocking(False)
         sock.setsockopt(level, groups.MCAST_JOIN_GROUP, group_req(group, index=index))
+        link.advance(2)
+        link.others.clear()                                     # the reports (tests/ip/test_groups.py)
         for loop, heard in ((1, b"news"), (0, "EAGAIN")):
             out.setsockopt(level, groups.IP_MULTICAST_LOOP if v4 else groups.IPV6_MULTICAST_LOOP, loop)
             out.sendto(b"news", (group, 5000))
@@ -283,3 +285,54 @@ def test_to_the_link_and_back(link):
             out.sendto(b"here", (group, 5000))
             link.expect_silence()
             assert ask(sock.recv, 10) == b"here"
+
+
+def reports(link):
+    """What the link has been told since the last call: (destination, first byte of the message)."""
+    link.advance(0)
+    found = []
+    while link.others:
+        packet = link.others.popleft()
+        if link.version == 4 and packet[9] == 2:
+            found.append((IP(packet).dst, packet[24]))
+        elif link.version == 6 and packet[6] == 0:
+            found.append((IPv6(packet).dst, packet[48]))
+    return found
+
+
+def test_the_link_is_told_who_joins_and_leaves(link):
+    """By a socket's calls, and by its end.  What is said is in tests/ip/test_groups.py."""
+    v4 = link.version == 4
+    family, level, group = (real.AF_INET, LEVEL, GROUP) if v4 else (real.AF_INET6, LEVEL6, "ff0e::5")
+    report = ("224.0.0.22", 0x22) if v4 else ("ff02::16", 143)
+    index = link.stack.if_nameindex()[1][0]
+    link.advance(5)
+    link.others.clear()
+    with link.stack.socket(family, real.SOCK_DGRAM) as sock:
+        for option in (groups.MCAST_JOIN_GROUP, groups.MCAST_LEAVE_GROUP, groups.MCAST_JOIN_GROUP):
+            sock.setsockopt(level, option, group_req(group, index=index))
+            assert reports(link) == [report]
+            link.advance(5)
+            assert reports(link) == [report]
+        sock.setsockopt(level, groups.MCAST_BLOCK_SOURCE, group_req(group, "192.0.2.9" if v4 else "2001:db8::9",
+                                                                    index=index))
+        assert reports(link) == [report]
+        link.advance(5)
+        assert reports(link) == [report]
+    assert reports(link) == [report]
+    link.advance(5)
+    assert reports(link) == [report]
+    assert link.stack._net.groups.live == 0
+
+
+def test_who_leaves_a_group_of_ipv6_need_not_say_where(link):
+    """Interface 0: wherever it is; the link that it is on is told."""
+    if link.version == 4:
+        pytest.skip("IPv4 asks the routes")
+    index = link.stack.if_nameindex()[1][0]
+    with link.stack.socket(real.AF_INET6, real.SOCK_DGRAM) as sock:
+        sock.setsockopt(LEVEL6, groups.IPV6_JOIN_GROUP, mreq6("ff0e::5", index))
+        link.advance(5)
+        reports(link)
+        sock.setsockopt(LEVEL6, groups.IPV6_LEAVE_GROUP, mreq6("ff0e::5", 0))
+        assert reports(link) == [("ff02::16", 143)]
