@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..machine import compiled, record, u32
 from . import seq
-from .ranges import Ranges
+from .ranges import Ranges, item
 
 
 @record
@@ -35,8 +35,8 @@ def note_held(d: Dsack, held: Ranges, left: int, right: int) -> None:
     if d.due:
         return                          # the same segment began below RCV.NXT: that came first
     for i in range(held.count):
-        first = held.items[i].left
-        last = held.items[i].right
+        first = item(held, i).left
+        last = item(held, i).right
         if seq.lt(first, right) and seq.lt(left, last):
             note(d, left if seq.gt(left, first) else first, right if seq.lt(right, last) else last)
             return

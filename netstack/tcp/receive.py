@@ -377,7 +377,8 @@ def emit_sack(tcp: Tcp, t: Tcb, p: int, length: int) -> None:
     r = held(tcp, t)
     i = ranges.newest(r, -1)
     while i >= 0 and p < end:
-        p = _emit_block(p, r.items[i].left, r.items[i].right)
+        block = ranges.item(r, i)
+        p = _emit_block(p, block.left, block.right)
         i = ranges.newest(r, i)
 
 

@@ -13,6 +13,7 @@ from ..ip.ipv4_options import IpOptions
 from ..machine import (
     Array,
     addressof,
+    arena,
     at,
     compiled,
     i32,
@@ -27,10 +28,12 @@ from ..machine import (
     u16,
     u32,
 )
+from ..machine.arena import Arena
 from ..machine.random import Key, Rng
 from ..machine.ring import Ring
 from ..machine.table import Table
 from ..machine.timers import Timers
+from . import memory as mem
 from . import ranges, runs, stats
 from .accecn import AccEcn
 from .acked import Acked
@@ -651,13 +654,43 @@ def hold(tcp: Tcp, t: Tcb, left: int, right: int) -> bool:
     """left .. right - 1 is here, before its turn.  False when there is no room for another range."""
     if t.held == 0:
         t.held = table.allot(tcp.held)          # there is one for each connection
-    return ranges.insert(held(tcp, t), left, right)
+    r = held(tcp, t)
+    return ranges.insert(r, left, right) or (_give_room(tcp, r) and ranges.insert(r, left, right))
+
+
+@compiled
+def _give_room(tcp: Tcp, r: Ranges) -> bool:
+    """A larger place for ranges, unless it is the largest that they have, or memory is short."""
+    m = tcp.memory
+    size = ranges.next_size(r)
+    if size == 0 or m.pressure or not mem.may_take(m, size, tcp.settings.tcp_mem_pressure):
+        return False
+    buffers = at(Arena, addressof(tcp) + tcp.arena)
+    place = arena.allot(buffers, size)
+    if place == 0:
+        return False
+    mem.take(m, size, tcp.settings.tcp_mem_pressure)
+    old = addressof(r) + r.where
+    given_back = 0 if r.where == 0 else r.size
+    ranges.move(r, addressof(buffers) + place, size)
+    _take_room(tcp, old, given_back)
+    return True
+
+
+@compiled
+def _take_room(tcp: Tcp, place: int, size: int) -> None:
+    if size != 0:
+        buffers = at(Arena, addressof(tcp) + tcp.arena)
+        arena.release(buffers, place - addressof(buffers), size)
+        mem.give(tcp.memory, size, tcp.settings.tcp_mem_low)
 
 
 @compiled
 def release_held(tcp: Tcp, t: Tcb) -> None:
     """Nothing is held any more."""
     if t.held != 0:
+        r = held(tcp, t)
+        _take_room(tcp, addressof(r) + r.where, 0 if r.where == 0 else r.size)
         table.release(tcp.held, t.held)
         t.held = 0
 

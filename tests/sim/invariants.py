@@ -5,6 +5,7 @@ from typing import Any
 
 from netstack.machine import ring
 from netstack.tcp import seq, tcb
+from netstack.tcp.ranges import item
 from netstack.tcp.tcb import State, Tcb, held, listening
 from netstack.tcp.window import current
 
@@ -59,7 +60,7 @@ def _ranges(tcp: Any, t: Tcb) -> None:
     ranges = held(tcp, t)
     assert (t.held != 0) == (ranges.count != 0)
     for i in range(ranges.count):
-        r = ranges.items[i]
+        r = item(ranges, i)
         assert seq.gt(r.left, edge)
         assert seq.gt(r.right, r.left)
         edge = r.right
