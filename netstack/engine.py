@@ -125,6 +125,9 @@ def receive_unit(world: int, interface: int, now: int) -> int:
             deliver_joined(w, now)
         link.done(iface)
         count += 1
+        if w.tcp.pressing:
+            w.tcp.pressing = 0
+            egress(w, now)                                  # an ACK that is not to wait for the rest of the batch
     deliver_joined(w, now)
     if w.net.tapped != 0:
         packet.distribute(w.datagrams, w.net)

@@ -8,10 +8,11 @@ from echoed timestamps, else from how long a whole window takes to arrive.
 """
 from __future__ import annotations
 
-from ..machine import MS, compiled, i64, record, u32
+from ..machine import MS, compiled, i32, i64, record, u32
 from . import seq
 
 SPARE_SEGMENTS = 16
+LARGEST_WINDOW = 1 << 30        # RFC 7323 2.3
 
 
 @record
@@ -24,7 +25,8 @@ class Drs:
     rtt_echo: u32       # the last timestamp that gave a sample
     at: i64             # the present interval began then, ns
     read: i64           # bytes of the stream the application had read then
-    space: i64          # most that it has read in one interval
+    space: i32          # most that it has read in one interval
+    flight: i32         # what it has read in the last one: about what the peer has on its way
 
 
 @compiled
@@ -58,7 +60,8 @@ def on_read(d: Drs, read: int, mss: int, now: int) -> int:
     """The application has read up to byte `read` of the stream: the window it should have, or 0 for no change."""
     if d.rtt == 0 or now - d.at < d.rtt >> 3:
         return 0
-    copied = read - d.read
+    copied = min(read - d.read, LARGEST_WINDOW)
+    d.flight = copied
     window = 0
     if copied > d.space:
         window = 2 * copied + SPARE_SEGMENTS * mss

@@ -3,7 +3,8 @@
 Linux: GRO (net/ipv4/tcp_offload.c, tcp_gro_receive), whose rules these are: same
 flow, next sequence number, the same ACK, window, flags and options to the byte,
 the same TOS (so no mark of ECN is mixed with others), none larger than the first;
-PSH or a smaller one ends it, and 64 KiB.  Each one's checksums are looked at.
+PSH or a smaller one ends it, and 64 KiB, or what deserves an ACK of its own
+(`quickack.share`).  Each one's checksums are looked at.
 
 Nothing is copied: the text of what was foreseen stands in the receive ring
 already, one behind the other (foresee.py), and the first one's headers are in
@@ -19,9 +20,9 @@ from ..ip import checksum
 from ..ip.ethernet import EtherType
 from ..ip.net import Net, count_codepoint
 from ..machine import addressof, be16, be32, be64, compiled, copy, load8, sum16
-from . import seq
+from . import quickack, seq
 from .header import ACK, HEADER_LEN, PSH
-from .tcb import Tcp
+from .tcb import Tcp, get
 
 PROTOCOL = 6
 LARGEST = 65535             # bytes of headers and text
@@ -42,8 +43,11 @@ class Joining(IntEnum):
 def begins(tcp: Tcp, dev: Device) -> bool:
     """Whether the segment just parsed, whose text is in its place, waits for others; if so, it is kept."""
     seg = tcp.seg
-    if (seg.gso_size != 0 or seg.flags != ACK or seg.data_len != seg.placed or tcp.settings.tcp_gro == 0
-            or 2 * seg.data_len + dev.expect > LARGEST):
+    if seg.gso_size != 0 or seg.flags != ACK or seg.data_len != seg.placed or tcp.settings.tcp_gro == 0:
+        return False
+    t = get(tcp, tcp.foreseen)
+    tcp.join_most = min(quickack.share(t.quick, t.drs.flight) - t.unacked, LARGEST - seg.data_len - dev.expect)
+    if seg.data_len >= tcp.join_most:
         return False
     copy(addressof(tcp.joined), dev.frame, dev.expect)
     seg.gso_size = seg.data_len
@@ -69,7 +73,7 @@ def takes(tcp: Tcp, net: Net, dev: Device, n: int) -> bool:
     seg.len += size
     seg.placed += size
     seg.count += 1
-    if seg.flags & PSH or size < seg.gso_size or seg.data_len + seg.gso_size + dev.expect > LARGEST:
+    if seg.flags & PSH or size < seg.gso_size or seg.data_len >= tcp.join_most:
         tcp.joining = Joining.ENDED
     return True
 

@@ -10,6 +10,10 @@ segment, and 500 ms.  Within them this follows Linux:
 * Any other acknowledges when the application has read everything: nothing more will carry
   it, and a peer that obeys Nagle's rule waits for it.
 * The delay adapts to the gaps between segments (ato), from 40 to 200 ms.
+
+Frames that wait at the device are taken in together, and one ACK could stand for all of them: for the whole of a small
+window, whose peer hears nothing if that one is lost (RFC 5681 4.2: "at least every second full-sized segment"; RFC 3449
+5.1.3 on fewer).  So an ACK goes out in between for each `share` of them.
 """
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from ..machine import MS, compiled, i64, record, u8, u16
 MOST_QUICK = 16             # TCP_MAX_QUICKACKS
 FEWEST_QUICK = 2
 DEFAULT_SEGMENT = 536
+ACKS = 8                    # for what comes in a round trip, at least
 LEAST_SEGMENT = 88          # TCP_MIN_MSS
 DELAY_MOST = 200 * MS       # TCP_DELACK_MAX
 DELAY_ALONE = 500 * MS      # (RFC 9293 3.8.6.3, MUST-40)
@@ -111,6 +116,13 @@ def on_fin(q: QuickAck) -> None:
 def is_quick(q: QuickAck) -> bool:
     """Whether the next ACK goes at once."""
     return q.quick != 0 and q.pingpong == 0
+
+
+@compiled
+def share(q: QuickAck, flight: int) -> int:
+    """How many bytes one ACK may stand for though they came together: two segments, or an eighth of the `flight` bytes
+    that come in a round trip, which keeps it cheap where there are many."""
+    return max(2 * q.mss, flight // ACKS)
 
 
 @compiled

@@ -163,6 +163,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
             t.ack_now = 1
             return Drop.TCP_UNACCEPTABLE
     if seg.seq != t.rcv_nxt:                                            # out of order
+        blocks = held(tcp, t).count
         _note_held(tcp, t, seg.seq, n)
         if not hold(tcp, t, seg.seq, seq.add(seg.seq, n)):
             t.ack_now = 1
@@ -173,6 +174,9 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         tcp.counters.out_of_order += 1
         t.stats.out_of_order += 1
         t.ack_now = 1                                                   # (RFC 5681 4.2) at once: a duplicate ACK
+        t.unacked += n
+        if t.sack_ok == 0 or held(tcp, t).count > blocks or _is_share(t):
+            tcp.pressing = 1            # each one counts, or there would be more blocks than an ACK has room for
         return Drop.NONE
     if seg.placed == 0:
         ring.place(t.rcv, position, seg.data, n)
@@ -184,6 +188,7 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         _note_held(tcp, t, seg.seq, n)
         nxt = advance(tcp, t, nxt)
         t.ack_now = 1                                                   # (RFC 5681 4.2) a hole was filled
+        tcp.pressing = 1
     gained = seq.diff(nxt, t.rcv_nxt)
     t.rcv_nxt = nxt
     ring.set_tail(t.rcv, t.rcv.tail + gained)
@@ -224,6 +229,7 @@ def note_old(tcp: Tcp, t: Tcb, seg: Segment) -> None:
     if n > 0 and t.sack_ok and tcp.settings.tcp_dsack:
         left = seq.add(seg.seq, (seg.flags >> 1) & 1)               # behind a SYN
         dsack.note(t.dsack, left, seq.add(left, n))
+        tcp.pressing = 1                                            # the next one is not to take its place
 
 
 @compiled
@@ -231,6 +237,7 @@ def _note_held(tcp: Tcp, t: Tcb, left: int, n: int) -> None:
     """... and what of n bytes from `left` on is held already."""
     if t.sack_ok and tcp.settings.tcp_dsack:
         dsack.note_held(t.dsack, held(tcp, t), left, seq.add(left, n))
+        tcp.pressing |= t.dsack.due
 
 
 @compiled
@@ -258,6 +265,12 @@ def _learn(tcp: Tcp, t: Tcb, seg: Segment, n: int, now: int) -> None:
 
 
 @compiled
+def _is_share(t: Tcb) -> bool:
+    """Whether what has come since the last ACK deserves one before more is looked at."""
+    return t.unacked >= quickack.share(t.quick, t.drs.flight)
+
+
+@compiled
 def acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
     """(RFC 9293 3.8.6.3) An ACK for at least every second full-sized segment, and within a delay that adapts.
 
@@ -267,6 +280,8 @@ def acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
     c = t.clocks
     if t.unacked > t.quick.mss or quickack.is_quick(t.quick) or window.deserves_update(t):
         t.ack_now = 1
+        if _is_share(t):
+            tcp.pressing = 1
         return
     wait = quickack.delay(t.quick, t.rto.srtt, tcp.settings.tcp_delack)
     if wait == 0:                                               # no text has come: nothing is being measured

@@ -437,6 +437,8 @@ class Tcp:
     foreseen: u32               # the connection to which the next one probably belongs (foresee.py), or 0
     foreseen_before: u32        # ... got the one before
     joining: u8                 # gro.Joining: whether a segment waits in `seg` for the next
+    pressing: u8                # an ACK is to go out before the batch of frames goes on
+    join_most: i32              # bytes of text that are joined, or it could not go out before
     joined: Annotated[Array[i64], 16]       # ... and the headers of the first
     acked: Acked                # what its ACK told
     algorithms: Annotated[Array[Algorithm], 16]     # congestion controls (netstack/algorithms.py)

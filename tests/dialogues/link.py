@@ -18,7 +18,8 @@ import os
 import socket as real
 import struct
 from collections import deque
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,7 @@ class Link:
         self.accepted: Any = None               # what `accept` gave last
         self.log: list[str] = []
         self.fin_waits = False          # the peer's last segment was a FIN
+        self.gathering = False          # what is injected waits at the device
         self.advance(0)
 
     # ---- the application
@@ -360,8 +362,18 @@ class Link:
         self.clock.run_until(target)
         self._collect()
 
+    @contextmanager
+    def one_turn(self) -> Iterator[None]:
+        """What the peer sends within is all there when the stack looks."""
+        self.gathering = True
+        yield
+        self.gathering = False
+        self._collect()
+
     def _collect(self) -> None:
         """Take what the stack has sent; answer who asks for the peer's link address."""
+        if self.gathering:
+            return
         self.clock.settle()
         while (frame := self.wire.sniff(0)) is not None:
             kind, packet = frame[12:14], frame[14:]

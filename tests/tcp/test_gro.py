@@ -13,10 +13,13 @@ from scapy.layers.inet import TCP
 from scapy.layers.l2 import Ether
 
 from netstack.drivers import Wire
+from netstack.tcp import tcb
+from netstack.tcp.tcb import State, Tcb
 
 from .test_foresee import MAC, MSS, OTHERS, End, Pair
 
 JOINED, PLAIN, WIRE = 0, 1, 2
+FAST = 1 << 20          # bytes that come in a round trip: no ACK before the end of a batch (quickack.share)
 
 
 @pytest.fixture(params=[4, 6])
@@ -27,14 +30,21 @@ def ends(request: pytest.FixtureRequest) -> Any:
         end.close()
 
 
-def make(version: int) -> list[End]:
-    """One that joins, one that may not, and one whose device foresees nothing.  All have got three segments."""
+def make(version: int, flight: int = FAST) -> list[End]:
+    """One that joins, one that may not, and one whose device foresees nothing.  All have got three segments, and
+    believe that `flight` bytes come in a round trip."""
     ends = [End(Pair(), version), End(Pair(), version), End(Wire(mac=MAC), version)]
     ends[PLAIN].stack.settings["netstack.tcp_gro"] = 0
     for _ in range(3):
         batch(ends, [{}])
     same(ends)
+    for end in ends:
+        connection(end).drs.flight = flight
     return ends
+
+
+def connection(end: End) -> Tcb:
+    return next(t for t in (tcb.get(end.tcp, i + 1) for i in range(end.tcp.tcbs.used)) if t.state == State.ESTABLISHED)
 
 
 def batch(ends: list[End], frames: list[dict[str, Any]]) -> None:
@@ -93,6 +103,21 @@ def test_bulk(ends: list[End]) -> None:
     assert counts(ends[JOINED]) == counts(ends[PLAIN])
     assert ends[JOINED].conn.info()["bytes_received"] == ends[PLAIN].conn.info()["bytes_received"] == 44 * MSS
     assert ends[JOINED].conn.info()["data_segs_in"] == ends[PLAIN].conn.info()["data_segs_in"] == 44
+
+
+@pytest.mark.parametrize(("flight", "size"), [(0, 2), (16, 2), (40, 5), (320, 40)])
+def test_an_ack_in_between(ends: list[End], flight: int, size: int) -> None:
+    """As many go up as one as one ACK may stand for: two, or an eighth of what comes in a round trip."""
+    for end in ends:
+        connection(end).drs.flight = flight * MSS
+    batch(ends, [{}])                                           # now nothing waits for its ACK
+    same(ends)
+    before, seq = len(ends[JOINED].log), ends[JOINED].seq
+    batch(ends, [{}] * 40)
+    assert ends[JOINED].tcp.seg.count == size
+    assert len(same(ends)) == 40 * MSS
+    acks = sorted({Ether(frame)[TCP].ack for frame in ends[JOINED].log[before:]})
+    assert acks == [seq + n * size * MSS for n in range(1, 40 // size + 1)]
 
 
 def test_one_alone_is_one(ends: list[End]) -> None:
@@ -202,9 +227,10 @@ KINDS = ["next", "next", "next", "next", "turn", "read", "damage", "short", *OTH
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from([4, 6]), st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, MSS)), max_size=60))
-def test_whatever_comes(version: int, steps: list[tuple[str, int]]) -> None:
-    ends = make(version)
+@given(st.sampled_from([4, 6]), st.sampled_from([0, 40 * MSS, FAST]),
+       st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, MSS)), max_size=60))
+def test_whatever_comes(version: int, flight: int, steps: list[tuple[str, int]]) -> None:
+    ends = make(version, flight)
     try:
         run(ends, steps)
     finally:
