@@ -93,6 +93,7 @@ def test_a_balancer_before_a_server_of_linux(serve: Any) -> None:
                 assert file.read() == b"answer"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "10.0.0.1:8001: 1 connections\n"
+        process.wait(60)                            # a second signal would end it before it has said everything
 
 
 def test_the_monitor_of_serve(serve: Any) -> None:
@@ -102,3 +103,4 @@ def test_the_monitor_of_serve(serve: Any) -> None:
         assert sock.recv(100) == b"hello"
     process.send_signal(signal.SIGTERM)
     assert "LISTEN" in process.stdout.read()
+    process.wait(60)
