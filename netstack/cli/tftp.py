@@ -101,14 +101,14 @@ def _run(link: Link, host: str, job: Callable[[Any], Transfer]) -> None:
 @click.argument("directory", type=click.Path(exists=True, file_okay=False))
 def serve(link: Link, port: int, write: bool, directory: str) -> None:
     """Serve the files of DIRECTORY, to everybody.  Prints READY when it does; ends at SIGINT or SIGTERM."""
-    from ..apps import tftp
+    from ..apps.tftp_server import Server
 
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with opened(link, need_link=True) as stack:
         try:
-            with tftp.Server(stack, directory, port=port, writable=write, log=click.echo):
+            with Server(stack, directory, port=port, writable=write, log=click.echo):
                 click.echo("READY")
                 stopping.wait()
         except OSError as error:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import netstack
 import netstack.cli.tftp
-from netstack.apps import tftp
+from netstack.apps import tftp, tftp_server
 from netstack.apps.tftp import ACK, DATA, ERROR, OACK, RRQ, WRQ, ack, oack, opcode, request
 from netstack.cli import main
 from netstack.drivers import Impaired, Wire
@@ -37,7 +37,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def server(stack, root):
-    with tftp.Server(stack, root, writable=True, largest=100_000, **AGAIN) as made:
+    with tftp_server.Server(stack, root, writable=True, largest=100_000, **AGAIN) as made:
         yield made
 
 
@@ -124,7 +124,7 @@ def test_writing_that_is_refused(stack, server, root, tmp_path):
         tftp.put(stack, HOST, "big", io.BytesIO(bytes(100_001)))         # tsize tells
     assert not (tmp_path / "new").exists()
     assert not (root / "big").exists()
-    with tftp.Server(stack, root, port=70), pytest.raises(PermissionError):
+    with tftp_server.Server(stack, root, port=70), pytest.raises(PermissionError):
         tftp.put(stack, HOST, "new", io.BytesIO(b"x"), port=70)
     assert not (root / "new").exists()
 
@@ -155,7 +155,7 @@ def test_over_a_bad_line(tmp_path):
     with netstack.Stack() as a, netstack.Stack() as b:
         a.attach(line, ip="192.0.2.1/24")
         b.attach(right, ip="192.0.2.2/24")
-        with tftp.Server(b, tmp_path, writable=True, **how):
+        with tftp_server.Server(b, tmp_path, writable=True, **how):
             file = io.BytesIO()
             transfer = tftp.get(a, "192.0.2.2", "file", file, blksize=1000, **how)
             assert file.getvalue() == content
@@ -194,7 +194,7 @@ def data(block, text):
 
 def test_no_sorcerers_apprentice(stack, root):
     """A duplicate ACK makes nobody send DATA again."""
-    with tftp.Server(stack, root, timeout=PATIENCE), Peer(stack) as peer:
+    with tftp_server.Server(stack, root, timeout=PATIENCE), Peer(stack) as peer:
         peer.says(request(RRQ, "boot/image", {}))
         assert peer.hears() == data(1, CONTENT[:512])
         for _ in range(3):
@@ -223,7 +223,7 @@ def test_a_duplicate_of_data_is_acknowledged_again_and_written_once(stack, root)
 
 def test_what_is_not_answered_is_sent_again_and_then_given_up(stack, root):
     said = []
-    with tftp.Server(stack, root, timeout=0.02, attempts=3, log=said.append), Peer(stack) as peer:
+    with tftp_server.Server(stack, root, timeout=0.02, attempts=3, log=said.append), Peer(stack) as peer:
         peer.says(request(RRQ, "boot/image", {"blksize": 100, "tsize": 0, "timeout": 0}))
         assert [peer.hears() for _ in range(3)] == [oack({"blksize": 100, "tsize": 5000})] * 3
         until(lambda: said)
@@ -231,7 +231,7 @@ def test_what_is_not_answered_is_sent_again_and_then_given_up(stack, root):
 
 
 def test_a_request_sent_twice_is_served_once(stack, root):
-    with tftp.Server(stack, root, timeout=PATIENCE) as server, Peer(stack) as peer:
+    with tftp_server.Server(stack, root, timeout=PATIENCE) as server, Peer(stack) as peer:
         for _ in range(2):
             peer.says(request(RRQ, "boot/image", {}))
         assert peer.hears() == data(1, CONTENT[:512])
@@ -255,7 +255,7 @@ def test_strangers_are_sent_away_and_disturb_nothing(stack, root, server):
                                     bytes(range(256))])
 def test_requests_that_are_none(stack, root, packet):
     said = []
-    with tftp.Server(stack, root, log=said.append), Peer(stack) as peer:
+    with tftp_server.Server(stack, root, log=said.append), Peer(stack) as peer:
         peer.says(packet)
         peer.to = (HOST, tftp.PORT)
         peer.says(request(RRQ, "nothing", {}))
@@ -327,7 +327,7 @@ def test_a_server_that_makes_up_options(stack, scripted, options):
 
 
 def test_a_server_that_ends_while_it_waits_for_a_duplicate_has_the_file(stack, root):
-    with tftp.Server(stack, root, writable=True, timeout=PATIENCE):
+    with tftp_server.Server(stack, root, writable=True, timeout=PATIENCE):
         tftp.put(stack, HOST, "new", io.BytesIO(b"all"))
     assert (root / "new").read_bytes() == b"all"
 
