@@ -322,7 +322,8 @@ class SSLSocket(socket):
 
     def _real_close(self) -> None:
         mine = self._description if self._handle else None
-        if self._sslobj is not None and mine is not None and mine.references == 1 and mine.linger != 0:
+        if self._sslobj is not None and mine is not None and mine.references == 1 and mine.linger != 0 and (
+                not self._records.sending.locked()):        # a thread that waits in write is to hear of the close
             with contextlib.suppress(OSError):
                 if entry.available(self._world, self._handle) <= 0 or self._take_the_rest():
                     super().shutdown(real.SHUT_WR)      # FIN first: a ticket that comes now resets nothing for the peer

@@ -29,10 +29,11 @@ def each(names, value):
 # What becomes of the call; one that is not in a column is not ended so, neither here nor on Linux.
 CLOSE = {
     **each(CALLS, "EBADF"),
-    **each(WATCHERS, "ready"),          # POLLNVAL, POLLHUP: it is looked at again
+    "poll": "ready",                    # POLLNVAL, or POLLHUP if it is still there when poll looks again
     "close": "returns",
 }
 for _name in ("makefile",               # the file keeps the socket open
+              "select", "epoll",        # if it is gone when they look again, they go on without it
               "Stack.selector",         # one that is closed is not watched any longer, as by epoll
               "getaddrinfo"):           # its socket is its own
     del CLOSE[_name]
