@@ -53,15 +53,19 @@ class Statistics:
                    f"{deviation:.3f} ms")
 
 
-def ping(stack: Any, host: str, *, count: int = 0, interval: float = 1.0, wait: float = 10.0, size: int = 56,
-         say: Callable[[str], None] = click.echo) -> Statistics:
-    """Send `count` requests (0: until interrupted), `interval` seconds apart; the last answer may take `wait`."""
+def ping(stack: Any, host: str, *, name: str = "", count: int = 0, interval: float = 1.0, wait: float = 10.0,
+         size: int = 56, say: Callable[[str], None] = click.echo) -> Statistics:
+    """Send `count` requests (0: until interrupted), `interval` seconds apart; the last answer may take `wait`.
+
+    `host` is an address, `name` what it was looked up for.
+    """
+    name = name or host
     address = ipaddress.ip_address(host)
     six = address.version == 6
     family, protocol = ((numbers.AF_INET6, numbers.IPPROTO_ICMPV6) if six else (numbers.AF_INET, numbers.IPPROTO_ICMP))
     headers = 48 if six else 28
-    say(f"PING {host} ({host}) {size}({size + headers}) bytes of data." if not six
-        else f"PING {host}({host}) {size} data bytes")
+    say(f"PING {name} ({host}) {size}({size + headers}) bytes of data." if not six
+        else f"PING {name}({host}) {size} data bytes")
     statistics = Statistics()
     with stack.socket(family, numbers.SOCK_DGRAM, protocol) as sock:
         sock.connect((host, 0))
@@ -69,7 +73,7 @@ def ping(stack: Any, host: str, *, count: int = 0, interval: float = 1.0, wait: 
             _exchange(sock, host, statistics, ECHO_REQUEST6 if six else ECHO_REQUEST,
                       ECHO_REPLY6 if six else ECHO_REPLY, count, interval, wait, size, say)
     say("")
-    for line in statistics.lines(host):
+    for line in statistics.lines(name):
         say(line)
     return statistics
 
@@ -139,21 +143,17 @@ def _send(sock: Any, request: int, sequence: int, size: int, statistics: Statist
 @click.option("-6", "six", is_flag=True, help="IPv6.")
 @click.argument("host")
 def command(link: Link, count: int, interval: float, wait: float, size: int, six: bool, host: str) -> None:
-    """Send ICMP echo requests to HOST, an address.
+    """Send ICMP echo requests to HOST, an address or a name, which the stack's own resolver looks up.
 
     Exit status: 0 if an answer came, 1 if none did, 2 for any other error.
     """
-    if host == "localhost":
-        host = "::1" if six else "127.0.0.1"
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        refuse(f"{host}: not an IP address", 2)
-    if six and version != 6:
-        refuse(f"{host}: not an IPv6 address", 2)
+    with contextlib.suppress(ValueError):
+        if six and ipaddress.ip_address(host).version != 6:
+            refuse(f"{host}: not an IPv6 address", 2)
     with opened(link) as stack:
         try:
-            statistics = ping(stack, host, count=count, interval=interval, wait=wait, size=size)
+            address = stack.getaddrinfo(host, 0, numbers.AF_INET6 if six else 0, numbers.SOCK_DGRAM)[0][4][0]
+            statistics = ping(stack, address, name=host, count=count, interval=interval, wait=wait, size=size)
         except OSError as error:
             refuse(f"{host}: {error.strerror or os.strerror(error.errno or 0)}", 2)
     sys.exit(0 if statistics.received else 1)

@@ -28,7 +28,7 @@ WRONG = [
     (["run", "-m"], "which program?"),
     (["ping"], "Missing argument"),
     (["ping", "-6", "127.0.0.1"], "not an IPv6 address"),
-    (["ping", "example"], "not an IP address"),
+    (["ping", "example"], "not known"),
     (["ping", "-c", "-1", "127.0.0.1"], "not in the range"),
     (["ping", "--dns", "here", "127.0.0.1"], "not the address of a name server"),
     (["dig"], "Missing argument"),
@@ -98,3 +98,16 @@ def test_where_the_program_begins(words: list[str], ours: dict[str, object], pro
     context = command.make_context("run", words)
     assert context.params["program"] == program
     assert {name: context.params[name] for name in ours} == ours
+
+
+def test_ping_looks_names_up() -> None:
+    result = CliRunner().invoke(main, ["ping", "-c", "1", "localhost"])
+    assert result.exit_code == 0
+    assert result.output.startswith("PING localhost")
+    assert "--- localhost ping statistics ---" in result.output
+
+
+def test_ping_of_ipv6_alone() -> None:
+    result = CliRunner().invoke(main, ["ping", "-6", "-c", "1", "localhost"])
+    assert result.exit_code == 0
+    assert result.output.startswith("PING localhost(::1)")
