@@ -117,6 +117,7 @@ class Endpoint:
     busy_poll: u16          # SO_BUSY_POLL, us, and one; 0: the stack's
     recv_limit: u32         # SO_RCVBUF as set, bytes; 0: the default
     send_limit: u32
+    transparent: u8         # 1: IP_TRANSPARENT: its address need not be ours, and it sends from it
 
 
 # Bits of `bound`

@@ -47,6 +47,7 @@ TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE = IPPROTO_TCP | 23, I
 UDP_CORK, UDP_SEGMENT, UDP_GRO = 17 << 16 | 1, 17 << 16 | 103, 17 << 16 | 104
 SO_DONTROUTE, IP_FREEBIND, IPV6_FREEBIND, IP_BIND_ADDRESS_NO_PORT = (SOL_SOCKET | 5, IPPROTO_IP | 15, IPPROTO_IPV6 | 78,
                                                                      IPPROTO_IP | 24)
+IP_TRANSPARENT, IPV6_TRANSPARENT = IPPROTO_IP | 19, IPPROTO_IPV6 | 75
 IP_RECVERR, IPV6_RECVERR, IP_RECVOPTS = IPPROTO_IP | 11, IPPROTO_IPV6 | 25, IPPROTO_IP | 6
 IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_ALL = (IPPROTO_IP | 32, IPPROTO_IP | 33,
                                                                           IPPROTO_IP | 34, IPPROTO_IP | 49)
@@ -99,6 +100,8 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
         return ep.pmtudisc
     if option == IPV6_V6ONLY and ep.family == AF_INET6:
         return ep.v6only
+    if option == IP_TRANSPARENT or option == IPV6_TRANSPARENT:
+        return ep.transparent
     if _bit(option) != 0:
         return 1 if ep.bound & _bit(option) else 0
     if (option == IP_MTU or option == IPV6_MTU) and ep.remote_port == 0:
@@ -267,6 +270,8 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
         if not 0 <= value <= 5:
             return -EINVAL
         ep.pmtudisc = value
+    elif option == IP_TRANSPARENT or option == IPV6_TRANSPARENT:
+        ep.transparent = flag
     elif _bit(option) != 0:
         ep.bound = (ep.bound | _bit(option)) if flag else (ep.bound & ~_bit(option))
         if not handles.is_tcp(h) and (option == IP_RECVERR or option == IPV6_RECVERR) and not flag:

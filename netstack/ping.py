@@ -65,7 +65,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     out.head_len = HEADER_LEN
     out.a = address + HEADER_LEN
     out.a_len = n - HEADER_LEN
-    udp.add_options(net, s, to)
+    udp.complete(net, s, to)
     r = ip_output.submit(net, out, now)
     if r == -EMSGSIZE:
         udp.too_long(d, net, s, hi, lo, now)

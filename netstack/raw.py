@@ -136,11 +136,11 @@ def _submit(net: Net, s: Sock, to: Destination, now: int) -> int:
     there = net.chosen.interface
     back = (is_multicast(out.dst_hi, out.dst_lo) and there != LOOPBACK and s.loop != 0
             and multicast.is_member(net, there, out.dst_hi, out.dst_lo))
-    udp.add_options(net, s, to)
+    udp.complete(net, s, to)
     r = ip_output.submit(net, out, now)
     if r == 0 and back:
         out.interface = LOOPBACK
-        udp.add_options(net, s, to)
+        udp.complete(net, s, to)
         ip_output.submit(net, out, now)
     return r
 

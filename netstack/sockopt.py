@@ -68,6 +68,8 @@ IPV6_MTU = 24
 IP_FREEBIND = 15
 IP_BIND_ADDRESS_NO_PORT = 24
 IPV6_FREEBIND = 78
+IP_TRANSPARENT = 19
+IPV6_TRANSPARENT = 75
 SO_INCOMING_CPU = 49
 IPV6_HDRINCL = 36
 ICMP_FILTER = 1             # level SOL_RAW, 255
@@ -232,6 +234,7 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP, IP_RECVORIGDSTADDR): Option(Form.ASK, "recvmsg tells where it was sent to, a struct sockaddr_in",
                                       narrow=True),
     (_IP, IP_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", narrow=True),
+    (_IP, IP_TRANSPARENT): Option(Form.FLAG, "the same, and what is sent comes from it", narrow=True),
     (_IP, IP_BIND_ADDRESS_NO_PORT): Option(Form.FLAG, "bind to port 0 leaves the choice of a port to connect",
                                            narrow=True),
     (_IP, real.IP_HDRINCL): Option(Form.FLAG, "of a raw socket: what is sent brings its own IP header",
@@ -294,9 +297,11 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                          six=True),
     (_IP6, real.IPV6_DONTFRAG): Option(Form.BIT, "kept and given back: no IPv6 packet is fragmented here", six=True),
     (_IP6, IPV6_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", six=True),
+    (_IP6, IPV6_TRANSPARENT): Option(Form.FLAG, "the same, and what is sent comes from it", six=True),
 }
 
-_A_BYTE_AT_LEAST = frozenset((int(real.IP_TTL), IP_FREEBIND, groups.IP_MULTICAST_TTL, groups.IP_MULTICAST_LOOP,
+_A_BYTE_AT_LEAST = frozenset((int(real.IP_TTL), IP_FREEBIND, IP_TRANSPARENT, groups.IP_MULTICAST_TTL,
+                              groups.IP_MULTICAST_LOOP,
                               groups.IP_MULTICAST_ALL))
 _KEPT_HERE = frozenset((Form.BIT, Form.ASK, Form.STAMP, Form.KEPT, Form.CORK, Form.FIXED))
 _int = struct.Struct("i")

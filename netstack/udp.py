@@ -9,7 +9,7 @@ from . import datagram
 from .datagram import Datagrams, Destination, Sock
 from .drivers.offload import Gso
 from .endpoint import DONTROUTE, RECVERR, RECVERR6, Kind
-from .errors import EACCES, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENETUNREACH, EPIPE, Drop
+from .errors import EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EDESTADDRREQ, EINVAL, EMSGSIZE, ENETUNREACH, EPIPE, Drop
 from .ip import checksum, ipv4, ipv6, multicast, route
 from .ip import output as ip_output
 from .ip.address import is_multicast, is_v4
@@ -139,9 +139,14 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
         if to.src_hi != 0 or to.src_lo != 0:
             src_hi = to.src_hi
             src_lo = to.src_lo
-            if not route.is_local(net, src_hi, src_lo):
+            if e.transparent == 0 and not route.is_local(net, src_hi, src_lo):
                 return -ENETUNREACH if is_v4(src_hi, src_lo) else -EINVAL
-    r = route.choose(net, hi, lo, src_hi, src_lo, interface, now)
+    if e.transparent == 0:
+        r = route.choose(net, hi, lo, src_hi, src_lo, interface, now)
+        if r == -EADDRNOTAVAIL and src_lo != 0:
+            r = -ENETUNREACH                                    # (IP_FREEBIND) as Linux
+    else:
+        r = route.choose_from(net, hi, lo, src_hi, src_lo, interface, now)
     if r < 0:
         return r
     if e.bound & DONTROUTE and (net.chosen.hop_lo != lo or net.chosen.hop_hi != hi):
@@ -165,10 +170,12 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
 
 
 @compiled
-def add_options(net: Net, s: Sock, to: Destination) -> None:
-    """`net.out`, which is to be submitted now, gets the IPv4 options that the socket has, or this datagram."""
+def complete(net: Net, s: Sock, to: Destination) -> None:
+    """`net.out`, which is to be submitted now, gets what holds for one packet only: the IPv4 options that the socket
+    has, or this datagram, and whether its source need be ours."""
     o = addressof(to.options) if to.control != 0 and to.own_options != 0 else addressof(s.options)
     net.out.options = o
+    net.out.foreign = s.ep.transparent
     net.out.options_len = at(IpOptions, o).length
 
 
@@ -227,7 +234,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     d.counters.out_datagrams += 1
     if is_multicast(hi, lo):
         return _send_to_group(net, s, to, n, now)
-    add_options(net, s, to)
+    complete(net, s, to)
     r = ip_output.submit(net, out, now)
     if r == -EMSGSIZE:
         too_long(d, net, s, hi, lo, now)
@@ -247,7 +254,7 @@ def _send_to_group(net: Net, s: Sock, to: Destination, n: int, now: int) -> int:
         out.ttl = 1
     gso = out.gso_size
     if not ours or there == LOOPBACK:
-        add_options(net, s, to)
+        complete(net, s, to)
         r = ip_output.submit(net, out, now)
     if r == 0 and back:
         put16(out.head + CHECKSUM, checksum.pseudo(out.src_hi, out.src_lo, out.dst_hi, out.dst_lo, PROTOCOL,
@@ -255,7 +262,7 @@ def _send_to_group(net: Net, s: Sock, to: Destination, n: int, now: int) -> int:
         out.csum_offset = CHECKSUM
         out.gso_size = gso
         out.interface = LOOPBACK
-        add_options(net, s, to)
+        complete(net, s, to)
         ip_output.submit(net, out, now)
     return r if r < 0 else n
 

@@ -109,7 +109,7 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
     if hi != 0 or lo != 0:
         if (ep.family == AF_INET) != addresses.is_v4(hi, lo) and (ep.family == AF_INET or ep.v6only):
             return -EINVAL
-        if not ep.bound & FREEBIND and not _may_bind(w, h, hi, lo):
+        if not ep.bound & FREEBIND and ep.transparent == 0 and not _may_bind(w, h, hi, lo):
             return -EADDRNOTAVAIL
         if addresses.is_link_local(hi, lo) and ep.interface == 0:
             ep.interface = _interface_with(w, hi, lo)
@@ -125,7 +125,8 @@ def _bind(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int) -> int:
         result = demux.bind(w.tcp, handles.connection(w, ep.index), port)
     else:
         s = handles.socket(w, ep.index)
-        s.no_source = 0 if addresses.is_unspecified(hi, lo) or route.is_local(w.net, hi, lo) else 1
+        kind = route.classify(w.net, hi, lo, 0)
+        s.no_source = 1 if kind == route.Kind.BROADCAST or kind == route.Kind.MULTICAST else 0
         result = datagram.bind(w.datagrams, s, port) if ep.kind != Kind.RAW else 0
     if result < 0:
         ep.local_hi = 0
@@ -253,8 +254,14 @@ def _connect_datagram(w: World, s: datagram.Sock, hi: int, lo: int, port: int, n
         lo = 0xFFFF_7F00_0001 if e.family == AF_INET or lo != 0 else 1
     result = udp.check_destination(w.net, s, hi, lo)
     if result == 0:
-        result = route.choose(w.net, hi, lo, e.local_hi if e.bound & 2 else 0, e.local_lo if e.bound & 2 else 0,
-                              e.interface, now)
+        src_hi = e.local_hi if e.bound & 2 else 0
+        src_lo = e.local_lo if e.bound & 2 else 0
+        if e.transparent:
+            result = route.choose_from(w.net, hi, lo, src_hi, src_lo, e.interface, now)
+        else:
+            result = route.choose(w.net, hi, lo, src_hi, src_lo, e.interface, now)
+            if result == -EADDRNOTAVAIL and src_lo != 0:
+                result = -ENETUNREACH                           # (IP_FREEBIND) as Linux
     if result < 0:
         return result
     if e.local_port == 0:

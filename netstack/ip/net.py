@@ -145,6 +145,7 @@ class Packet:
     gso: u8             # offload.Gso: ... it is to be cut into segments
     gso_size: u16       # ... with so many bytes of payload each
     options_len: u8     # bytes of IPv4 options
+    foreign: u8         # 1: the source need not be ours
     options: i64        # address of the ip.ipv4_options.IpOptions that says which
 
 

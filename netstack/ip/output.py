@@ -31,7 +31,11 @@ HEADROOM = 64               # of SCRATCH_FRAGMENT, in front of a fragment's IP h
 @compiled
 def send(net: Net, packet: Packet, now: int) -> int:
     """Send a packet, in fragments if it must be: 0, or -errno (counted).  To wait for a neighbour is to be sent."""
-    error = route.choose(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface, now)
+    if packet.foreign == 0:
+        error = route.choose(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface, now)
+    else:
+        error = route.choose_from(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface,
+                                  now)
     if error < 0:
         _forget(packet)
         net.drops[Drop.NO_SOURCE if error == -EADDRNOTAVAIL else Drop.NO_ROUTE] += 1
@@ -102,6 +106,7 @@ def _forget(packet: Packet) -> None:
     packet.csum_offset = 0
     packet.gso_size = 0
     packet.options_len = 0
+    packet.foreign = 0
 
 
 @compiled

@@ -137,17 +137,23 @@ def choose(net: Net, dst_hi: int, dst_lo: int, src_hi: int, src_lo: int, interfa
     A source that is given is kept, and must be ours; with none (all zero) the
     best is selected.  `interface`: only through this one, or 0.
     """
+    if (not address.is_unspecified(src_hi, src_lo) and address.is_v4(src_hi, src_lo) == address.is_v4(dst_hi, dst_lo)
+            and classify(net, src_hi, src_lo, 0) != Kind.LOCAL):
+        return -EADDRNOTAVAIL
+    return choose_from(net, dst_hi, dst_lo, src_hi, src_lo, interface, now)
+
+
+@compiled
+def choose_from(net: Net, dst_hi: int, dst_lo: int, src_hi: int, src_lo: int, interface: int, now: int) -> int:
+    """... from whatever address (ip(7), IP_TRANSPARENT)."""
     c = net.chosen
     c.hop_hi = dst_hi
     c.hop_lo = dst_lo
     c.src_hi = src_hi
     c.src_lo = src_lo
     given = not address.is_unspecified(src_hi, src_lo)
-    if given:
-        if address.is_v4(src_hi, src_lo) != address.is_v4(dst_hi, dst_lo):
-            return -EINVAL
-        if classify(net, src_hi, src_lo, 0) != Kind.LOCAL:
-            return -EADDRNOTAVAIL
+    if given and address.is_v4(src_hi, src_lo) != address.is_v4(dst_hi, dst_lo):
+        return -EINVAL
     if address.is_unspecified(dst_hi, dst_lo):
         return -ENETUNREACH
     kind = classify(net, dst_hi, dst_lo, interface)

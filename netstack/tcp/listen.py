@@ -358,6 +358,7 @@ def inherit(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
     """What a child has from its listener, as on Linux."""
     t.ep.family = listener.ep.family
     t.ep.bound = listener.ep.bound & ~(BOUND_PORT | BOUND_NUMBER)
+    t.ep.transparent = listener.ep.transparent
     t.ep.v6only = listener.ep.v6only
     t.ep.interface = listener.ep.interface
     t.ep.reuse_addr = listener.ep.reuse_addr

@@ -594,6 +594,7 @@ def _finish(tcp: Tcp, net: Net, t: Tcb, head: int, length: int, position: int, n
     p.gso_size = size
     p.options = addressof(rare(t).options)
     p.options_len = rare(t).options.length
+    p.foreign = e.transparent
     put16(head + CHECKSUM, checksum.pseudo(e.local_hi, e.local_lo, e.remote_hi, e.remote_lo, PROTOCOL, length + n))
     if n > 0:
         p.a_len = ring.contiguous(t.snd, position, n)

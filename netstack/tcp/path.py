@@ -24,7 +24,7 @@ LEAST = 128             # a smaller path is not believed
 def find(net: Net, t: Tcb, now: int) -> int:
     """Choose source address and sizes for the connection's remote address.  0, or -errno."""
     e = t.ep
-    r = route.choose(net, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, e.interface, now)
+    r = _choose(net, t, now)
     if r < 0:
         return r
     c = net.chosen
@@ -34,6 +34,14 @@ def find(net: Net, t: Tcb, now: int) -> int:
     t.rcv_mss = announced(net, t.user_mss, is_v4(e.remote_hi, e.remote_lo))
     _set_mtu(net, t, c.mtu, now)
     return 0
+
+
+@compiled
+def _choose(net: Net, t: Tcb, now: int) -> int:
+    e = t.ep
+    if e.transparent:
+        return route.choose_from(net, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, e.interface, now)
+    return route.choose(net, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, e.interface, now)
 
 
 @compiled
@@ -108,9 +116,8 @@ def shrink(net: Net, t: Tcb, mtu: int, now: int) -> bool:
 @compiled
 def refresh(net: Net, t: Tcb, now: int) -> None:
     """What a router told is too old: try what the interface takes again (RFC 1191 6.3, RFC 8201 5.3)."""
-    e = t.ep
     t.mtu.expires = 0
-    if route.choose(net, e.remote_hi, e.remote_lo, e.local_hi, e.local_lo, e.interface, now) == 0:
+    if _choose(net, t, now) == 0:
         _set_mtu(net, t, net.chosen.mtu, now)
         mtu_probe.restart(t.mtu, probed(t), now)
 
