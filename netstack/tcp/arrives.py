@@ -240,7 +240,8 @@ def _is_acceptable(t: Tcb, seg: Segment) -> bool:
     """The four cases of the table in 3.4 (and 3.10.7.4, first).
 
     Differs: an empty segment may stand at the right edge, as on Linux.  A peer that has filled the window sends its
-    ACKs from there, and by the letter of the table none of them would count.
+    ACKs from there, and by the letter of the table none of them would count.  And, as on Linux, a FIN without text is
+    taken when the window is shut: it needs no room, and the peer has no more to say.
     """
     wnd = current(t)
     if seg.len == 0:
@@ -248,7 +249,7 @@ def _is_acceptable(t: Tcb, seg: Segment) -> bool:
             return seg.seq == t.rcv_nxt
         return _in_window(t, seg.seq, wnd if seg.flags & RST else wnd + 1)
     if wnd == 0:
-        return False
+        return seg.seq == t.rcv_nxt and seg.data_len == 0 and seg.flags & (FIN | SYN) == FIN
     return _in_window(t, seg.seq, wnd) or _in_window(t, seq.add(seg.seq, seg.len - 1), wnd)
 
 
@@ -664,6 +665,8 @@ def _fin(tcp: Tcp, t: Tcb, now: int) -> None:
         enter(tcp, t, State.CLOSE_WAIT)
         quickack.on_fin(t.quick)
         receive.acknowledge(tcp, t, 1, now)
+        if current(t) == 0:
+            t.ack_now = 1                               # it may be probing our window
         mark_due(tcp, t)
         return
     _owe_ack(tcp, t)

@@ -179,6 +179,21 @@ def test_fin_is_acknowledged_at_a_closed_window(link):
     assert link.state() == State.FIN_WAIT_2
 
 
+def test_a_fin_needs_no_room(each_link):
+    """As on Linux: the peer's end is seen though our window is shut; its text beyond it is not taken."""
+    link = each_link
+    conn = link.established(SO_RCVBUF=4096, TCP_MAXSEG=1024)
+    assert fill(link, 4096).wnd == 0
+    link.peer_sends(FIN | ACK, data=b"no place")
+    link.expect(ACK, ack=4197, wnd=0)
+    assert link.state() == State.ESTABLISHED
+    link.peer_sends(FIN | ACK, seq=4197)
+    link.expect(ACK, ack=4198, wnd=0)
+    assert link.state() == State.CLOSE_WAIT
+    assert len(conn.recv(5000)) == 4096
+    assert conn.recv(1) == b""
+
+
 def test_reading_a_little_is_no_news(link):
     """3.8.6.2.2: an update comes when a segment, or half of the buffer, has become free."""
     conn = link.established(SO_RCVBUF=4096, TCP_MAXSEG=1024)

@@ -108,9 +108,9 @@ class Arrival:
 
     @property
     def acceptable(self) -> bool:
-        """Table 6 of the RFC."""
+        """Table 6 of the RFC.  Differs: a FIN without text is taken when the window is shut, as on Linux."""
         if self.scene.wnd == 0:
-            return self.len == 0 and self.seq == "at"
+            return self.seq == "at" and (self.len == 0 or (self.len == 1 and self.flags & (FIN | SYN) == FIN))
         return self.in_window or (self.len > 0 and 0 <= self.offset + self.len - 1 < self.scene.wnd)
 
     @property
@@ -205,9 +205,10 @@ TABLE = (
     drop("first", "ZERO_WINDOW", lambda s: s.has(RST) and s.seq == "at", SILENCE, "special allowance should be made to "
          "accept valid ... RSTs", to="CLOSED", app="ECONNRESET"),
     drop("first", OTHERS, lambda s: not s.acceptable and s.has(RST), SILENCE, "unless the RST bit is set"),
-    Row("first", "ZERO_WINDOW", lambda s: s.len > 0 and s.seq == "at" and s.ack in ("una", "some", "all"), AN_ACK,
-        takes=True, why="special allowance should be made to accept valid ACKs"),
-    Row("first", "ZERO_WINDOW", lambda s: s.len > 0 and s.seq == "at" and s.has(URG) and
+    Row("first", "ZERO_WINDOW", lambda s: s.len > 0 and not s.acceptable and s.seq == "at" and
+        s.ack in ("una", "some", "all"), AN_ACK, takes=True,
+        why="special allowance should be made to accept valid ACKs"),
+    Row("first", "ZERO_WINDOW", lambda s: s.len > 0 and not s.acceptable and s.seq == "at" and s.has(URG) and
         s.ack in ("una", "some", "all"), AN_ACK, app="urgent", why="... URGs"),
     Row("first", "TIME_WAIT", lambda s: not s.acceptable and s.has(FIN), AN_ACK, restart=True,
         why="(fifth) a retransmission of the remote FIN.  Acknowledge it, and restart the 2 MSL timeout."),
@@ -282,6 +283,8 @@ TABLE = (
         "an ACK: as on Linux with what the application answers, or after the delay (quickack.py)"),
     Row("eighth", "ESTABLISHED", lambda s: s.has(FIN) and s.start <= 0 and s.text == 0 and
         s.scene.name in HANDSHAKE.split(), AN_ACK, why="no text has come that the delay could be taken from"),
+    Row("eighth", "ZERO_WINDOW", lambda s: s.has(FIN) and s.start <= 0, AN_ACK, to="CLOSE_WAIT", app="end",
+        why="as in ESTABLISHED; at once, since the peer may be probing our window"),
     Row("eighth", "FIN_WAIT_1 FIN_WAIT_2 ORPHAN_1 ORPHAN_2", lambda s: s.has(FIN) and s.start <= 0, AN_ACK,
         app="end", why="signal the user \"connection closing\", ... advance RCV.NXT over the FIN, and send an ACK"),
     Row("eighth", "TIME_WAIT", lambda s: s.has(FIN) and s.fits, AN_ACK, restart=True, why="Restart the 2 MSL timeout."),
