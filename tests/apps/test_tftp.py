@@ -207,7 +207,7 @@ def test_no_sorcerers_apprentice(stack, root):
 
 
 def test_a_duplicate_of_data_is_acknowledged_again_and_written_once(stack, root):
-    with tftp.Server(stack, root, writable=True, timeout=PATIENCE), Peer(stack) as peer:
+    with tftp_server.Server(stack, root, writable=True, timeout=PATIENCE), Peer(stack) as peer:
         peer.says(request(WRQ, "new", {}))
         assert peer.hears() == ack(0)
         peer.says(data(1, bytes(512)))
