@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ PATIENCE = 20.0         # seconds that a thread may take to end after its test, 
 settings.register_profile("netstack", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("landing", settings.get_profile("netstack"), derandomize=True)
 settings.load_profile("landing" if os.environ.get("NETSTACK_REQUIRE_KERNEL") == "1" else "netstack")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # a shell's background job; its children would have that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 MODE = ("with the image" if IMAGE else "interpreted" if not JIT else
         "compiled, every index checked" if BOUNDSCHECK else "compiled")
 
