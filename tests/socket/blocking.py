@@ -22,11 +22,12 @@ from netstack import tls
 from netstack.messages import Messages
 from netstack.sockbase import Base
 
-from ..waiting import is_asleep, is_blocked
+from ..waiting import LIMIT, is_asleep, is_blocked
 
 HOST = "127.0.0.1"
 RESET = struct.pack("ii", 1, 0)         # SO_LINGER: close with a reset
 LINGERS = struct.pack("ii", 1, 1)       # ... wait for a second at most
+LINGERS_LONG = struct.pack("ii", 1, 60)
 QUIET = 0.05                            # s in which no room comes: then there is none
 SOME = 1 << 20                          # bytes: more than the small buffers here take
 SOCKETS = select.POLLIN | select.POLLRDHUP
@@ -90,8 +91,9 @@ def read_view(s: Any) -> bytes:
 
 
 def write_view(s: Any) -> None:
-    with s.send_view(1):
-        pass
+    while True:
+        with s.send_view(1):
+            pass
 
 
 def read_file(s: Any) -> bytes:
@@ -118,6 +120,7 @@ def connect(net: Any, life: ExitStack) -> Scene:
         other = life.enter_context(net.socket())
         other.setblocking(False)
         other.connect_ex(server.getsockname())
+    assert (getattr(net, "select", None) or select.select)([server], [], [], LIMIT)[0]
     sock = life.enter_context(net.socket())
     return Scene(sock, partial(sock.connect, server.getsockname()), server)
 
@@ -282,9 +285,10 @@ def outcome(call: Callable[[], Any]) -> str:
 
 def sleeps(scene: Scene, thread: int) -> bool:
     """Whether the thread is in its call, waiting."""
-    if not isinstance(scene.sock, Base) or scene.sock._handle == 0:
-        return _in_the_kernel(thread)
-    return is_blocked(scene.sock) or _in_the_kernel(thread)
+    if isinstance(scene.sock, Base) and any(
+            is_blocked(s) for s in scene.sock._stack._live_sockets() if s._handle):     # a resolver's is its own
+        return True
+    return _in_the_kernel(thread)
 
 
 def _in_the_kernel(thread: int) -> bool:

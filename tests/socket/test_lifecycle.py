@@ -14,7 +14,7 @@ import netstack
 from netstack.drivers import Wire
 
 from ..waiting import until
-from .blocking import CALLS, DATAGRAMS, OURS, READS, RESET, WRITES, outcome, sleeps
+from .blocking import CALLS, DATAGRAMS, LINGERS_LONG, OURS, READS, RESET, WRITES, outcome, sleeps
 
 QUICKLY = 10.0          # seconds: far more than it takes, on a loaded machine
 WATCHERS = ("select", "poll", "epoll")
@@ -160,7 +160,7 @@ KEEPALIVE = ((real.SOL_SOCKET, real.SO_KEEPALIVE, 1), (real.IPPROTO_TCP, real.TC
 VANISHES = {
     **each((*READS, *WRITES, *SECURE), "ETIMEDOUT"),
     "Stack.selector": "ready",
-    "connect": "EHOSTUNREACH",          # by then its neighbour does not answer either
+    "connect": "ETIMEDOUT or EHOSTUNREACH",         # by then its neighbour may be missed
     "close": "returns",
 }
 
@@ -172,14 +172,14 @@ def test_the_peer_vanishes(life, clock, name):
     a, b = (life.enter_context(netstack.Stack(clock)) for _ in range(2))
     a.attach(left, ip="192.0.2.1/24", dad=False)
     there = b.attach(right, ip="192.0.2.2/24", dad=False)
-    net = SimpleNamespace(socket=a.socket, selector=a.selector,
+    net = SimpleNamespace(socket=a.socket, selector=a.selector, select=b.select,
                           create_server=lambda address, **more: b.create_server(("192.0.2.2", 0), **more))
     scene = CALLS[name](net, life)
     for option in KEEPALIVE:
         scene.sock.setsockopt(*option)
     there.detach()
     began = clock.time()
-    assert outcome(scene.call) == VANISHES[name]
+    assert outcome(scene.call) in VANISHES[name].split(" or ")
     assert clock.time() - began < {"connect": 130, "close": 2}.get(name, 30)
 
 
@@ -188,8 +188,9 @@ def test_the_peer_vanishes(life, clock, name):
 CTRL_C = """
 import signal, sys, threading
 from contextlib import ExitStack
+from socket import SO_LINGER, SOL_SOCKET
 import netstack
-from tests.socket.blocking import CALLS, outcome, sleeps
+from tests.socket.blocking import CALLS, LINGERS_LONG, outcome, sleeps
 from tests.waiting import until
 
 main = threading.main_thread()
@@ -201,6 +202,8 @@ def interrupt(scene):
 for name, make in CALLS.items():
     with netstack.Stack() as stack, ExitStack() as life:
         scene = make(stack, life)
+        if name == "close":
+            scene.sock.setsockopt(SOL_SOCKET, SO_LINGER, LINGERS_LONG)
         helper = threading.Thread(target=interrupt, args=(scene,))
         helper.start()
         try:
@@ -218,9 +221,10 @@ for name, make in CALLS.items():
 """
 
 
+@pytest.mark.timeout(300)
 def test_ctrl_c(python):
     """KeyboardInterrupt out of every one; the socket is as it was, and one that was being closed is closed."""
-    said = dict(line.split(": ") for line in python(CTRL_C).stdout.splitlines())
+    said = dict(line.split(": ") for line in python(CTRL_C, timeout=250).stdout.splitlines())
     assert said == each(CALLS, "KeyboardInterrupt")
 
 
@@ -228,6 +232,7 @@ def test_a_close_that_is_interrupted_closes(stack):
     """SO_LINGER waits in close(2); what interrupts it there does not leave the connection behind."""
     with ExitStack() as life:
         scene = CALLS["close"](stack, life)
+        scene.sock.setsockopt(real.SOL_SOCKET, real.SO_LINGER, LINGERS_LONG)
         fd = scene.sock.fileno()
 
         def interrupt(*_):

@@ -23,7 +23,7 @@ from netstack.machine.mode import IMAGE, JIT
 from netstack.tcp import memory
 from netstack.world import PORTS
 
-from ..waiting import blocked, until
+from ..waiting import blocked, is_asleep, until
 
 COMPILED = JIT or (IMAGE and loaded.is_there())
 TIMES = 100_000 if COMPILED else 300
@@ -176,8 +176,9 @@ def test_so_many_threads_blocked_at_once(end):
         for _ in range(readers):
             client = life.enter_context(stack.create_connection(server.getsockname()))
             pairs.append((client, life.enter_context(server.accept()[0])))
-        threads = [threading.Thread(target=receive, args=(client,)) for client, _ in pairs]
-        threads += [threading.Thread(target=accept) for _ in range(THREADS - readers)]
+        reading = [threading.Thread(target=receive, args=(client,)) for client, _ in pairs]
+        accepting = [threading.Thread(target=accept) for _ in range(THREADS - readers)]
+        threads = reading + accepting
         size = resident()
         old = threading.stack_size(256 << 10)
         try:
@@ -185,8 +186,14 @@ def test_so_many_threads_blocked_at_once(end):
                 thread.start()
         finally:
             threading.stack_size(old)
-        until(lambda: sum(blocked(c) > 0 for c, _ in pairs) == readers, "900 in recv", PATIENCE)
-        until(lambda: blocked(server) == THREADS - readers, "100 in accept", PATIENCE)
+        # They look for signals ten times a second, so hardly ever does each of them sleep at the same moment.
+        slept: set[int] = set()
+        until(lambda: slept.update(i for i, (c, _) in enumerate(pairs) if blocked(c)) or len(slept) == readers,
+              "all in recv", PATIENCE)
+        slept.clear()
+        until(lambda: slept.update(i for i, t in enumerate(accepting) if is_asleep(t.native_id or 0))
+              or (len(slept) == len(accepting) and blocked(server)), "all in accept", PATIENCE)
+        assert said == []
         print(f"{THREADS} threads blocked: {(resident() - size) / THREADS / 1024:.1f} KiB each")
         before = resource.getrusage(resource.RUSAGE_SELF)
         began = time.monotonic()
