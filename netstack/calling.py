@@ -361,10 +361,8 @@ def _socket(w: World, s: Sock, own: Own, now: int) -> None:
         _datagram(w, s, own, Event.OPENED, 0, now)
     left = ONE_PASS
     while left > 0 and ring.used(s.rcv) > 0 and s.ep.closed == 0:
-        p = at(Prefix, ring.address(s.rcv, s.rcv.head))
-        length = p.length
-        _datagram(w, s, own, Event.DATAGRAM, addressof(p), now)
-        ring.set_head(s.rcv, s.rcv.head + PREFIX + ((length + PREFIX - 1) & -PREFIX))
+        _datagram(w, s, own, Event.DATAGRAM, ring.address(s.rcv, s.rcv.head), now)
+        datagram.drop_first(s)
         left -= 1
     if s.ep.closed:
         if own.opened:

@@ -445,6 +445,14 @@ def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: in
 
 
 @compiled
+def drop_first(s: Sock) -> None:
+    """The first datagram has been taken."""
+    p = at(Prefix, ring.address(s.rcv, s.rcv.head))
+    n = p.length + p.options
+    ring.set_head(s.rcv, s.rcv.head + PREFIX + ((n + PREFIX - 1) & -PREFIX))
+
+
+@compiled
 def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
     """Take the first datagram: bytes copied (with MSG_TRUNC its real length), or -EAGAIN.  `out` (64 bytes, or 0) gets
     its Prefix; with MSG_OPTIONS the options follow there (104 bytes).  What does not fit into n is lost, as always with
@@ -466,7 +474,7 @@ def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
         if flags & MSG_OPTIONS:
             ring.fetch(s.rcv, head + PREFIX + length, out + PREFIX, options)
     if not flags & MSG_PEEK:
-        ring.set_head(s.rcv, head + PREFIX + ((length + options + PREFIX - 1) & -PREFIX))
+        drop_first(s)
     return length if flags & MSG_TRUNC else count
 
 

@@ -84,6 +84,7 @@ def _offer(d: Datagrams, net: Net, s: Sock, t: Tapped, start: int) -> None:
     p.interface = t.interface
     p.drops = s.drops
     p.length = n
+    p.options = 0
     p.segment = 0
     p.ttl = 0
     p.tos = 0

@@ -188,3 +188,20 @@ def test_a_flag_of_the_engine_s_own_means_nothing_to_a_program(both):
         for call in (receiver.recvfrom, receiver.recv, lambda n, flags: receiver.recvmsg(n, 0, flags)):
             sender.sendto(b"text", receiver.getsockname())
             assert b"text" in (result := call(100, 1 << 24)) or result == b"text"
+
+
+def test_the_queue_goes_around_with_options_in_it(both):
+    """Options take room behind each datagram; those that are not asked about, and those that are."""
+    def look(make):
+        with ExitStack() as life:
+            sender, receiver = udp_pair(life, make)
+            receiver.setsockopt(LEVEL, IP_RECVOPTS, 1)
+            receiver.setsockopt(real.SOL_SOCKET, real.SO_RCVBUF, 4096)
+            found = []
+            for i in range(300):
+                sender.setsockopt(LEVEL, real.IP_OPTIONS, NOPS * (i % 11))
+                sender.sendto(b"\xff" * (i % 130), receiver.getsockname())
+                if i % 3 == 2:
+                    found += [receiver.recvmsg(200, 100)[:2], receiver.recvfrom(200)[0], receiver.recv(200)]
+            return found
+    same(both, look)

@@ -175,3 +175,18 @@ def test_on_an_ethernet():
     with link.stack.socket(AF_PACKET, real.SOCK_DGRAM, 0) as sock:
         sock.sendto(Raw(b"hello").load, (name, OURS, 0, 0, theirs))
     link.close()
+
+
+@pytest.mark.parametrize("size", [100, 300])
+def test_what_stood_in_the_queue_before_does_not_matter(both, size):
+    """The queue goes around many times, over frames whose every bit is set."""
+    def look(make):
+        with ExitStack() as life:
+            sock = packet(life, make)
+            sock.setsockopt(real.SOL_SOCKET, real.SO_RCVBUF, 4096)
+            found = []
+            for i in range(200):
+                sock.send(frame(text=b"\xff" * (size + i % 64)))
+                found += [data for data, address in everything(sock) if address[2] != 4]        # PACKET_OUTGOING
+            return found
+    assert len(same(both, look)) == 200
