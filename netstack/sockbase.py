@@ -11,6 +11,7 @@ import sys
 from errno import EAFNOSUPPORT, EAGAIN, EBADF, EDEADLK, EINTR, EINVAL, EPROTONOSUPPORT, ESHUTDOWN, ESOCKTNOSUPPORT
 from operator import index as to_int
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from . import clock as virtual
 from . import entry, names, sockopt, tcpinfo
@@ -124,7 +125,7 @@ class Base:
         self._closed = False
         timeout = self._timeout = _default_timeout
         self._patience = FOREVER if timeout is None else round(timeout * SECOND)
-        stack._sockets.add(self)
+        stack._sockets[id(self)] = ref(self)        # until __del__
 
     def _share(self, description: Description) -> None:
         with description.lock:

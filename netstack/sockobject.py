@@ -106,7 +106,8 @@ class socket(Transfer, metaclass=ABCMeta):
     def accept(self) -> tuple[socket, Any]:
         """Wait for a connection: (a socket for it, the peer's address)."""
         deadline = self._until()
-        while (handle := entry.accept(self._world, self._handle, deadline)) < 0:
+        out = bytes(32)
+        while (handle := entry.accept(self._world, self._handle, id(out) + BYTES, deadline)) < 0:
             deadline = self._await(handle, POLLIN, deadline)
         mine = self._description
         description = Description(self._stack, handle, mine.family, mine.type, mine.protocol)
@@ -117,8 +118,6 @@ class socket(Transfer, metaclass=ABCMeta):
         description.kept = dict(mine.kept)
         conn: socket = object.__new__(socket)
         conn._adopt(description)
-        out = bytes(32)
-        entry.accepted_from(self._world, handle, id(out) + BYTES)
         return conn, names.unparse(self._af, *_four(out))
 
     def _accept(self) -> tuple[int, Any]:
@@ -340,7 +339,11 @@ class socket(Transfer, metaclass=ABCMeta):
         raise TypeError(f"cannot pickle {self.__class__.__name__!r} object")
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", 0) and not sys.is_finalizing():
+        try:
+            self._stack._sockets.pop(id(self), None)
+        except AttributeError:                          # it never was one
+            return
+        if self._handle and not sys.is_finalizing():
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
             self._real_close()
 

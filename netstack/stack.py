@@ -83,7 +83,7 @@ class Stack(Links):
         self._lifetime = threading.Lock()
         self._interfaces = {}
         self._names = {}
-        self._sockets: weakref.WeakSet[Base] = weakref.WeakSet()
+        self._sockets: dict[int, weakref.ref[Base]] = {}    # by id
         self._handlers = handlers.Table()
         self._capture: CaptureFile | None = None
         if seed is None and self.clock is not None:
@@ -223,7 +223,7 @@ class Stack(Links):
     def _live_sockets(self) -> list[Base]:
         for _ in range(100):
             with suppress(RuntimeError):        # another thread opened or closed one meanwhile
-                return list(self._sockets)
+                return [sock for known in list(self._sockets.values()) if (sock := known()) is not None]
         return []
 
     def _abandon(self) -> None:

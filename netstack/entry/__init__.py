@@ -33,7 +33,6 @@ from .many import select, wakeup, watch_for
 from .stack import background, has_frames, lock, next_deadline, run, stop, turn, unlock
 from .status import (
     KEY_LEN,
-    accepted_from,
     attach_fd,
     bbr_info,
     fastopen_key,
@@ -62,7 +61,6 @@ __all__ = [
     "SIOCOUTQ",
     "SIOCOUTQNSD",
     "accept",
-    "accepted_from",
     "attach_fd",
     "available",
     "await_available",

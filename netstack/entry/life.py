@@ -42,6 +42,7 @@ from ..tcp.tcb import State, Tcb, notify
 from ..world import World
 from .datagrams import ANY_V4
 from .door import call, held_call
+from .status import tell_peer
 from .streams import RCV_LOCK, SND_LOCK
 
 AF_INET, AF_INET6 = 2, 10
@@ -293,21 +294,24 @@ def _dissolve(w: World, s: datagram.Sock) -> None:
 
 
 @held_call
-def accept(w: World, h: int, ep: Endpoint, deadline: int) -> int:
-    """accept(2): the handle of a new connection, or -errno.  It waits until `deadline`, 0: not at all; see
-    `drive.await_input`."""
-    result = _accept(w, h, ep)
+def accept(w: World, h: int, ep: Endpoint, out: int, deadline: int) -> int:
+    """accept(2): the handle of a new connection, or -errno; its peer goes to `out` if that is not 0
+    (`tell_peer`).
+
+    It waits until `deadline`, 0: not at all; see `drive.await_input`.
+    """
+    result = _accept(w, h, ep, out)
     if result == -EAGAIN and deadline != 0:
         result = drive.await_input(w, h, ep, deadline)
         if result == 0:
-            result = _accept(w, h, ep)
+            result = _accept(w, h, ep, out)
             if result == -EAGAIN:
                 return -EINTR                           # another thread was faster
     return result
 
 
 @compiled
-def _accept(w: World, h: int, ep: Endpoint) -> int:
+def _accept(w: World, h: int, ep: Endpoint, out: int) -> int:
     if not handles.is_tcp(h):
         return -EOPNOTSUPP
     t = handles.connection(w, ep.index)
@@ -319,7 +323,10 @@ def _accept(w: World, h: int, ep: Endpoint) -> int:
     index = listening.take(w.tcp, t)
     result = -EAGAIN
     if index != 0:
-        result = handle(handles.connection(w, index).ep)
+        child = handles.connection(w, index).ep
+        if out != 0:
+            tell_peer(child, out)
+        result = handle(child)
         if ep.fd_engine >= 0:
             notify(w.tcp, t)
             engine.flush(w)

@@ -209,19 +209,13 @@ def write_peer(w: World, h: int, ep: Endpoint, out: int) -> int:
         t = handles.connection(w, ep.index)
         if t.state in (State.CLOSED, State.SYN_SENT, State.TIME_WAIT):
             return -ENOTCONN
-    _tell_peer(ep, out)
-    return 0
-
-
-@call
-def accepted_from(w: World, h: int, ep: Endpoint, out: int) -> int:
-    """The address that accept(2) tells, as `peer`: also of a connection that has been reset since."""
-    _tell_peer(ep, out)
+    tell_peer(ep, out)
     return 0
 
 
 @compiled
-def _tell_peer(ep: Endpoint, out: int) -> None:
+def tell_peer(ep: Endpoint, out: int) -> None:
+    """Write hi, lo, port and scope of who is at the other end to `out`, four i64."""
     store64(out, ep.remote_hi)
     store64(out + 8, ep.remote_lo)
     store64(out + 16, ep.remote_port)

@@ -422,7 +422,8 @@ def after_recv(tcp: Tcp, t: Tcb) -> bool:
     read and nothing else will carry the ACK (tcp_cleanup_rbuf)."""
     if t.fin_received or t.state not in (State.ESTABLISHED, State.FIN_WAIT_1, State.FIN_WAIT_2):
         return False
-    if t.unacked > 0 and ring.used(t.rcv) == 0 and quickack.on_emptied(t.quick, t.unacked):
+    waits = t.ep.watcher != 0 and quickack.is_quick(t.quick)    # a moment, for the selector's thread (`acknowledge`)
+    if t.unacked > 0 and not waits and ring.used(t.rcv) == 0 and quickack.on_emptied(t.quick, t.unacked):
         return True
     return window.deserves_update(t)
 

@@ -5,6 +5,8 @@ segment, and 500 ms.  Within them this follows Linux:
 
 * A connection that begins, or goes on after a pause, acknowledges its first segments at
   once: the peer is in slow start, and each ACK opens its window (quick ACKs).
+  Where the application serves it from a Selector they wait a millisecond: if there is an
+  answer, it comes within that and carries the ACK.
 * One that answers what it receives (ping-pong) delays, since the answer carries the ACK;
   and so does any for the peer's FIN, which an answer or our own FIN will follow.
 * Any other acknowledges when the application has read everything: nothing more will carry
@@ -22,6 +24,7 @@ from ..machine import MS, compiled, i64, record, u8, u16
 MOST_QUICK = 16             # TCP_MAX_QUICKACKS
 FEWEST_QUICK = 2
 DEFAULT_SEGMENT = 536
+SOON = 1 * MS               # in which a selector's thread answers
 ACKS = 8                    # for what comes in a round trip, at least
 LEAST_SEGMENT = 88          # TCP_MIN_MSS
 DELAY_MOST = 200 * MS       # TCP_DELACK_MAX

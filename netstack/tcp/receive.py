@@ -278,12 +278,13 @@ def acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
     """
     t.unacked += n
     c = t.clocks
-    if t.unacked > t.quick.mss or quickack.is_quick(t.quick) or window.deserves_update(t):
+    quick = quickack.is_quick(t.quick)
+    if t.unacked > t.quick.mss or (quick and t.ep.watcher == 0) or window.deserves_update(t):
         t.ack_now = 1
         if _is_share(t):
             tcp.pressing = 1
         return
-    wait = quickack.delay(t.quick, t.rto.srtt, tcp.settings.tcp_delack)
+    wait = quickack.SOON if quick else quickack.delay(t.quick, t.rto.srtt, tcp.settings.tcp_delack)
     if wait == 0:                                               # no text has come: nothing is being measured
         t.ack_now = 1
         return

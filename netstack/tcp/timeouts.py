@@ -40,7 +40,8 @@ def expire(tcp: Tcp, t: Tcb, now: int) -> None:
     if c.delayed_ack != 0 and c.delayed_ack <= now:
         c.delayed_ack = 0
         t.ack_now = 1
-        quickack.on_delayed(t.quick, rto.timeout(t.rto), tcp.settings.tcp_delack)
+        if not quickack.is_quick(t.quick):                  # else it was to wait for a selector's thread only
+            quickack.on_delayed(t.quick, rto.timeout(t.rto), tcp.settings.tcp_delack)
         tcp.counters.delayed_acks += 1
         mark_due(tcp, t)
     if c.keepalive != 0 and c.keepalive <= now:

@@ -64,7 +64,7 @@ def open_many(pair: int, first: int, last: int) -> int:
         h = entry.open(p.client, Kind.TCP, AF_INET, 0)
         entry.connect(p.client, h, 0, p.address, p.port + i // PER_LISTENER, 0)
         carry(p)
-        child = entry.accept(p.server, load64(p.listeners + 8 * (i // PER_LISTENER)), 0)
+        child = entry.accept(p.server, load64(p.listeners + 8 * (i // PER_LISTENER)), 0, 0)
         store64(p.clients + 8 * i, h)
         store64(p.servers + 8 * i, child)
         if h < 0 or child < 0:

@@ -204,7 +204,7 @@ class Run:
         self.packet(codec.build(Seg(port, syn.dport, iss + 1, answers[-1].seq + 1, ACK, ts=ts, data=text), src, dst))
         self.listen()
         for server in self.servers:
-            h = entry.accept(self.world, server, 0)
+            h = entry.accept(self.world, server, 0, 0)
             if h > 0:
                 self.handles.append(h)
                 self.note(entry.send(self.world, h, self.address, c.choice([1, 3000, 50_000]), 0))
