@@ -596,3 +596,13 @@ def test_new_connection_offers_timestamps_that_we_do_not_want(make_link):
     link.peer_sends(SYN, seq=50, mss=1460, ts=(1, 0))
     link.expect(ACK, ack=102)
     assert link.state() == State.TIME_WAIT
+
+
+@pytest.mark.parametrize("size", [10, 65536])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_the_end_is_told_to_who_asks_for_much_or_little(link, size, blocks):
+    conn = link.established()
+    conn.setblocking(blocks)
+    link.peer_sends(ACK | FIN, data=b"last")
+    assert conn.recv(size) == b"last"
+    assert conn.recv(size) == b""
