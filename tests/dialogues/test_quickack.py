@@ -1,6 +1,7 @@
 """When ACKs go at once (tcp/quickack.py), as Linux; RFC 9293 3.8.6.3, RFC 5681 4.2."""
 from __future__ import annotations
 
+import selectors
 import socket as real
 
 from .link import ACK, PSH
@@ -84,3 +85,32 @@ def test_empty_segment_at_the_right_edge(link):
     link.peer_sends(ACK, seq=t.rcv_adv, ack=4)
     link.expect_silence(5)
     assert t.snd_una == t.snd_max
+
+
+def test_a_selectors_thread_gets_a_moment_for_the_answer(link):
+    conn = link.established(quick=True)
+    with link.stack.selector() as selector:
+        selector.register(conn, selectors.EVENT_READ)
+        link.peer_sends(ACK | PSH, data=b"question")
+        link.expect_silence()
+        assert selector.select(0)
+        assert conn.recv(100) == b"question"
+        link.expect_silence()
+        conn.send(b"answer")
+        link.expect(ACK | PSH, ack=109, data=b"answer")
+        link.peer_sends(ACK, ack=7)
+        link.expect_silence(0.1)
+
+
+def test_but_not_more_than_a_millisecond(link):
+    conn = link.established(quick=True)
+    with link.stack.selector() as selector:
+        selector.register(conn, selectors.EVENT_READ)
+        for i in range(3):                              # nor does it count as a delayed ACK, which grow
+            link.peer_sends(ACK | PSH, data=b"x" * 600)
+            link.expect_silence(0.0009)
+            link.advance(0.0001)
+            link.expect(ACK, ack=101 + 600 * (i + 1))
+        for _ in range(2):                              # two segments: at once, as ever
+            link.peer_sends(ACK, data=b"x" * 600)
+        link.expect(ACK, ack=101 + 3000)
