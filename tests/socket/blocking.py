@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import platform
 import select
 import socket as real
 import ssl
@@ -31,6 +32,7 @@ LINGERS_LONG = struct.pack("ii", 1, 60)
 QUIET = 0.05                            # s in which no room comes: then there is none
 SOME = 1 << 20                          # bytes: more than the small buffers here take
 SOCKETS = select.POLLIN | select.POLLRDHUP
+FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine())      # system call
 
 
 @dataclass
@@ -296,7 +298,10 @@ def _in_the_kernel(thread: int) -> bool:
     try:
         if not is_asleep(thread):
             return False
-        number = Path(f"/proc/self/task/{thread}/syscall").read_text().split()[0]
     except FileNotFoundError:
-        return False            # it has ended
-    return number not in ("202", "running")     # futex
+        return False                    # it has ended
+    try:
+        number = Path(f"/proc/self/task/{thread}/syscall").read_text().split()[0]
+    except OSError:
+        return True                     # not every kernel tells
+    return number not in (FUTEX, "running")
