@@ -118,7 +118,7 @@ class Interface:
         """Take an address away (a prefix length is not needed).  Its connections end by their timeouts."""
         hi, lo = names.parse_host(str(address).partition("/")[0])
         with self.stack._guard():
-            r = setup.remove_address(self.stack._net, self._record.index, hi, lo)
+            r = setup.remove_address(self.stack._net, self._record.index, hi, lo, self.stack._now())
         if r < 0:
             raise OSError(-r, f"{self.name}: no address {address}")
 

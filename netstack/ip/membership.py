@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ..machine import SECOND, Array, addressof, at, compiled, i64, record, table, timers, u8, u16, u32
-from ..machine.random import below
+from ..machine.random import siphash
 from . import address, multicast
 from .multicast import SOURCES, Mode
 
@@ -109,6 +109,13 @@ def robustness(q: Querier) -> int:
 
 
 @compiled
+def after(net: Net, iface: Interface, most: int, now: int) -> int:
+    """A time to wait, 1 .. most ns, which nobody can tell."""
+    net.group_dice += 1
+    return siphash(net.key, now, iface.index, net.group_dice, most, 0) % most + 1
+
+
+@compiled
 def is_told(hi: int, lo: int) -> bool:
     """Whether membership of a group is anybody else's business (5, RFC 3810 6)."""
     if address.is_v4(hi, lo):
@@ -154,6 +161,10 @@ def merge(net: Net, interface: int, hi: int, lo: int) -> None:
             for k in range(w.count - 1, -1, -1):
                 if multicast.place(m, w.sources[2 * k], w.sources[2 * k + 1]) < 0:
                     _drop(w, k)
+    if _is_ours(net.interfaces[interface], hi, lo):
+        w.mode = Mode.EXCLUDE                                   # we ourselves, for an address of ours (RFC 4291 2.8)
+        w.count = 0
+        return
     for i in range(1, net.memberships.used + 1):
         m = multicast.get(net, i)
         if m.socket == 0 or m.mode != Mode.INCLUDE or not _is_of(m, interface, hi, lo):
@@ -176,6 +187,16 @@ def merge(net: Net, interface: int, hi: int, lo: int) -> None:
 @compiled
 def _is_of(m: multicast.Membership, interface: int, hi: int, lo: int) -> bool:
     return m.lo == lo and m.hi == hi and m.interface == interface
+
+
+@compiled
+def _is_ours(iface: Interface, hi: int, lo: int) -> bool:
+    """Whether a group is that of an address of the interface."""
+    for i in range(iface.address_count):
+        a = iface.addresses[i]
+        if address.is_solicited_node(hi, lo, a.lo) and not address.is_v4(a.hi, a.lo):
+            return True
+    return False
 
 
 # ---- a change (5.1) ----------------------------------------------------------------
@@ -344,6 +365,26 @@ def leave_all(net: Net, socket: int, now: int) -> None:
                 on_change(net, interface, hi, lo, now)
 
 
+@compiled
+def on_address(net: Net, interface: int, hi: int, lo: int, now: int) -> None:
+    """An interface has an address more, or less: of IPv6 it listens to that address's own group (RFC 4861 7.2.1)."""
+    if not address.is_v4(hi, lo):
+        on_change(net, interface, address.MULTICAST_HI, address.solicited_node_lo(lo), now)
+
+
+@compiled
+def on_source(net: Net, iface: Interface, now: int) -> None:
+    """The interface's link-local address may be used now.  What was told before had no source, and is told again
+    (RFC 3590 4: nobody but switches listens to that)."""
+    q = querier(iface, True)
+    for i in range(1, net.groups.used + 1):
+        g = get(net, i)
+        if g.interface == iface.index and not address.is_v4(g.hi, g.lo):
+            g.mode_left = robustness(q)
+            q.change_at = now
+    arm(net, iface)
+
+
 # ---- a query (5.2) -----------------------------------------------------------------
 
 @compiled
@@ -396,7 +437,7 @@ def on_query(net: Net, iface: Interface, v6: bool, v: int, hi: int, lo: int, mos
             g = get(net, i)
             if (g.interface == iface.index and address.is_v4(g.hi, g.lo) != v6 and is_wanted(g)
                     and (general or (g.lo == lo and g.hi == hi))):
-                _answer(net, g, now + below(net.rng, most) + 1)
+                _answer(net, g, now + after(net, iface, most, now))
         arm(net, iface)
         return 0
     index = 0
@@ -406,7 +447,7 @@ def on_query(net: Net, iface: Interface, v6: bool, v: int, hi: int, lo: int, mos
             return 0
     elif not has_groups(net, iface, v6):
         return 0
-    at = now + below(net.rng, most) + 1
+    at = now + after(net, iface, most, now)
     if q.answer_at != 0 and q.answer_at < at:
         return 0                                                # rule 1
     if general:

@@ -302,7 +302,7 @@ class Net:
     reassembly_slot: i32                # slot of reassembly 0
     interface_slot: i32                 # slot of interface 0
     group_slot: i32                     # ... and that of its groups
-    slot_reserved: i32
+    group_dice: u32                     # how often a time has been drawn (ip.membership)
     arena: Arena                        # buffers, shared with TCP and UDP
     rng: Rng
     key: Key

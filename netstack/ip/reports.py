@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..machine import be16, compiled, put16, put32, put64, store8
-from ..machine.random import below
 from . import address, igmp, membership, mld
 from .address import MULTICAST_HI
 from .membership import LEFT, NEWEST, OLDER_UNSOLICITED_INTERVAL, OLDEST, PRESENT, UNSOLICITED_INTERVAL, Group
@@ -40,7 +39,7 @@ def expire(net: Net, iface: Interface, now: int) -> None:
         if q.change_at != 0 and q.change_at <= now:
             again = _changes(net, iface, v6, now) if v == NEWEST else _old_changes(net, iface, v6, v, now)
             every = UNSOLICITED_INTERVAL if v == NEWEST else OLDER_UNSOLICITED_INTERVAL
-            q.change_at = now + 1 + below(net.rng, every) if again else 0
+            q.change_at = now + membership.after(net, iface, every, now) if again else 0
         for i in range(1, net.groups.used + 1):
             g = membership.get(net, i)
             if (g.interface == iface.index and g.answer_at != 0 and g.answer_at <= now

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..machine import SECOND, compiled, timers
 from ..machine.random import below
-from . import address, arp, ndp, neighbour, reassembly, reports, solicit, waiting
+from . import address, arp, membership, ndp, neighbour, reassembly, reports, solicit, waiting
 from .address import State
 from .neighbour import Ask
 from .net import Verdict
@@ -87,6 +87,8 @@ def _step(net: Net, iface: Interface, a: InterfaceAddress, now: int) -> int:
         return now + net.settings.retrans_time
     if a.state == State.TENTATIVE:
         a.state = State.PREFERRED                               # nobody objected
+        if not v4 and address.is_link_local(a.hi, a.lo):
+            membership.on_source(net, iface, now)
     if a.announcements == 0 or not address.is_usable(a):
         return timers.NEVER
     a.announcements -= 1

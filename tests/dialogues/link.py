@@ -381,6 +381,8 @@ class Link:
                 self._answer_arp(packet)
             elif packet[0] >> 4 == 6 and packet[6] == ICMP6 and packet[40] in (133, 135, 136, 143):
                 self._answer_solicitation(packet)
+            elif _is_of_own_groups(packet):
+                pass                                    # of no interest here (tests/ip/test_groups.py)
             elif codec.split(packet)[0] == TCP:
                 seg = codec.parse(packet)
                 seg.at = self.clock.time()
@@ -481,6 +483,14 @@ def check_nothing_left(world: Any) -> None:
     for name, distance, n in (("ports", tcp.ports, 65536), ("listeners", tcp.listeners, 65536),
                               ("buckets", tcp.buckets, tcp.bucket_mask + 1)):
         assert not any(ctypes.string_at(addressof(tcp) + distance, 4 * n)), f"something is left in the {name}"
+
+
+def _is_of_own_groups(packet: bytes) -> bool:
+    """Whether it reports nothing but the groups of the stack's own addresses (RFC 3810, RFC 4291 2.7.1)."""
+    if packet[0] >> 4 != 6 or packet[6] != 0 or packet[48] != 143:
+        return False
+    records = (packet[i + 4:i + 20] for i in range(56, len(packet), 20))
+    return all(group.startswith(b"\xff\x02" + bytes(9) + b"\1\xff") for group in records)
 
 
 def _full(name: str) -> str:

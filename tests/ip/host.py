@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 from netstack.drivers.base import Kind
 from netstack.errors import Drop
-from netstack.ip import input, reassembly, setup, timeouts
+from netstack.ip import input, membership, reassembly, setup, timeouts
 from netstack.ip.net import Net, Verdict
-from netstack.machine import SECOND, addressof, arena, at, frames, memory, sizeof
+from netstack.machine import SECOND, addressof, arena, at, frames, memory, sizeof, timers
 from netstack.machine.frames import Frames
 
 MAC = 0x02_00_00_00_00_01
@@ -71,6 +71,16 @@ class Host:
         self.iface.device.rx = addressof(self.queue)
         for address, prefix in ((V4, 96 + 24), (V6, 64)):
             assert setup.add_address(net, self.index, *halves(address), prefix, self.now) == 0
+        self.say_no_groups()
+
+    def say_no_groups(self) -> None:
+        """Of the groups of its addresses nothing is told: that is for tests/ip/test_groups.py."""
+        for i in range(1, self.net.groups.used + 1):
+            if membership.get(self.net, i).interface:
+                membership.release(self.net, i)
+        for i in range(1, self.net.interface_count + 1):
+            self.net.interfaces[i].mld.change_at = 0
+            timers.disarm(self.net.timers, self.net.group_slot + i)
 
     def receive(self, frame: bytes, release: bool = True) -> int:
         """Give it a frame; what `ip.input.receive` makes of it."""

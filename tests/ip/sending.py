@@ -109,7 +109,9 @@ def add_address(host: Host, text: str, index: int) -> int:
     """Give an interface "192.0.2.7/24"."""
     ip, length = text.split("/")
     hi, lo = halves(ip)
-    return setup.add_address(host.net, index, hi, lo, int(length) + (96 if address.is_v4(hi, lo) else 0), host.now)
+    r = setup.add_address(host.net, index, hi, lo, int(length) + (96 if address.is_v4(hi, lo) else 0), host.now)
+    host.say_no_groups()
+    return r
 
 
 def add_route(host: Host, text: str, via: str = "", index: int = 0, metric: int = 0, source: str = "") -> int:

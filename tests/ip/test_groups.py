@@ -76,6 +76,7 @@ class Member:
         self.host = Host()
         assert setup.add_address(self.host.net, self.host.index, *halves(OURS6), 64, self.host.now) == 0
         self.group, self.other, self.sources = GROUP[version], OTHER[version], SOURCES[version]
+        self.host.say_no_groups()
         self.host.advance(0)
         self.host.sent()
 
@@ -569,3 +570,61 @@ def test_reports_of_others_in_the_newest_version_are_for_routers():
     for member in (m, m6):
         assert member.said(10) == []
         assert member.host.drops() == {"ICMP_IGNORED": 1}
+
+
+# ---- the groups of our own addresses (RFC 4291 2.7.1, RFC 4861 7.2.1)
+
+def solicited(*addresses):
+    return [(TO_EX, f"ff02::1:ff00:{a}", []) for a in addresses]
+
+
+def reported(host, seconds=0.0):
+    """(source, records) of each report since the last call; other frames are left out."""
+    host.advance(seconds)
+    found = []
+    for frame in map(Ether, host.sent()):
+        if ICMPv6MLReport2 in frame:
+            found.append((frame[IPv6].src, records(bytes(frame[ICMPv6MLReport2]), socket.AF_INET6)))
+    return found
+
+
+def test_the_groups_of_our_own_addresses_are_told():
+    """A switch that forwards to members only would let no neighbour solicitation through."""
+    host = Host()
+    assert setup.add_address(host.net, host.index, *halves("fe80::9"), 64, host.now) == 0
+    assert setup.add_address(host.net, host.index, *halves("2001:db8::8"), 64, host.now) == 0
+    assert reported(host) == [("fe80::9", solicited(9, 8))]
+    assert reported(host, 10) == [("fe80::9", solicited(9, 8))]
+    assert setup.remove_address(host.net, host.index, *halves("2001:db8::8"), host.now) == 0
+    assert reported(host, 10) == [("fe80::9", [(TO_IN, "ff02::1:ff00:8", [])])] * 2
+
+
+def test_two_addresses_with_one_group():
+    host = Host()
+    for text_of in ("fe80::9", "2001:db8::9"):
+        assert setup.add_address(host.net, host.index, *halves(text_of), 64, host.now) == 0
+    assert reported(host, 10) == [("fe80::9", solicited(9))] * 2
+    assert setup.remove_address(host.net, host.index, *halves("2001:db8::9"), host.now) == 0
+    assert reported(host, 10) == []
+
+
+def test_what_is_told_while_the_address_is_probed_is_told_again():
+    """RFC 3590 4: from the unspecified address, for switches; then, for routers, from the link-local one."""
+    host = Host(dad=True)
+    assert setup.add_address(host.net, host.index, *halves("fe80::9"), 64, host.now) == 0
+    assert reported(host) == [("::", solicited(9))]
+    found = reported(host, 10)
+    assert found[-2:] == [("fe80::9", solicited(9))] * 2
+    assert {source for source, _ in found[:-2]} <= {"::"}
+
+
+def test_a_socket_in_the_group_of_an_address_changes_nothing():
+    host = Host()
+    assert setup.add_address(host.net, host.index, *halves("fe80::9"), 64, host.now) == 0
+    reported(host, 10)
+    group = halves("ff02::1:ff00:9")
+    assert multicast.join(host.net, 1, host.index, *group, int(Mode.INCLUDE)) == 0
+    assert multicast.filter_source(host.net, 1, host.index, *group, int(Mode.INCLUDE), 1, *halves("fe80::2")) == 0
+    membership.on_change(host.net, host.index, *group, host.now)
+    membership.leave_all(host.net, 1, host.now)
+    assert reported(host, 10) == []
