@@ -23,6 +23,7 @@ from .waiting import blocked, is_asleep, until
 SMALL = worlds.Profile(connections=64, sockets=64, runs=64, buffers=1 << 20)
 US = 1000
 THREADS = 12            # that wait for one socket
+TRIES = 50              # of what must be done before a blocked call looks for signals
 
 
 @pytest.fixture
@@ -253,15 +254,23 @@ def test_what_came_with_the_bell_needs_no_turn(world, bell, note):
     world.net.interfaces[1].up = 0                      # it has no device here
     engine.set_units(world)
     drive.set_poll_fds(world)
-    thread, = workers(1, lambda: drive.wait(world, h, ep, POLLIN, drive.time(world) + 30_000 * drive.MS))
-    until(lambda: world.sleeping == 1)
-    before = world.driven
-    if note:
-        engine.leave_note(world, connection)
-    ep.error = errno.ECONNREFUSED
-    engine.ring(world)
-    thread.join(10)
-    assert not thread.is_alive()
+    for _ in range(TRIES):
+        ep.error = 0
+        began = time.monotonic_ns()
+        thread, = workers(1, lambda: drive.wait(world, h, ep, POLLIN, drive.time(world) + 30_000 * drive.MS))
+        until(lambda: world.sleeping == 1 or not thread.is_alive())         # noqa: B023
+        before = world.driven
+        if note:
+            engine.leave_note(world, connection)
+        ep.error = errno.ECONNREFUSED
+        engine.ring(world)
+        in_time = time.monotonic_ns() - began < drive.SLICE                 # else it may have come back by itself
+        thread.join(60)
+        assert not thread.is_alive()
+        if in_time:
+            break
+        engine.take_notes(world)
+    assert in_time
     assert world.driven - before == note
     assert not engine.has_notes(world)
 
