@@ -26,7 +26,9 @@ FEWEST_QUICK = 2
 DEFAULT_SEGMENT = 536
 SOON = 1 * MS               # in which a selector's thread answers
 ACKS = 8                    # for what comes in a round trip, at least
+LARGE_FLIGHT = 48 << 10     # bytes in a round trip that have several ACKs anyhow, batch by batch
 LEAST_SEGMENT = 88          # TCP_MIN_MSS
+ANY = 1 << 30
 DELAY_MOST = 200 * MS       # TCP_DELACK_MAX
 DELAY_ALONE = 500 * MS      # (RFC 9293 3.8.6.3, MUST-40)
 
@@ -124,8 +126,8 @@ def is_quick(q: QuickAck) -> bool:
 @compiled
 def share(q: QuickAck, flight: int) -> int:
     """How many bytes one ACK may stand for though they came together: two segments, or an eighth of the `flight` bytes
-    that come in a round trip, which keeps it cheap where there are many."""
-    return max(2 * q.mss, flight // ACKS)
+    that come in a round trip.  Of a large flight any number: where there is much, ACKs are to be cheap."""
+    return max(2 * q.mss, flight // ACKS) if flight < LARGE_FLIGHT else ANY
 
 
 @compiled

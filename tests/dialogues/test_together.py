@@ -66,6 +66,11 @@ def test_a_fast_stream_has_fewer(each_link):
         for _ in range(16):
             link.peer_sends(ACK, data=bytes(MSS))
     assert acks(link, start) == [4 * MSS, 8 * MSS, 12 * MSS, 16 * MSS]
+    link.tcb(conn).drs.flight = 64 * MSS                # so much has several ACKs anyhow
+    with link.one_turn():
+        for _ in range(16):
+            link.peer_sends(ACK, data=bytes(MSS))
+    assert acks(link, start) == [32 * MSS]
 
 
 def test_without_sack_each_duplicate_ack_is_sent(each_link):

@@ -105,9 +105,9 @@ def test_bulk(ends: list[End]) -> None:
     assert ends[JOINED].conn.info()["data_segs_in"] == ends[PLAIN].conn.info()["data_segs_in"] == 44
 
 
-@pytest.mark.parametrize(("flight", "size"), [(0, 2), (16, 2), (40, 5), (320, 40)])
+@pytest.mark.parametrize(("flight", "size"), [(0, 2), (16, 2), (32, 4), (320, 40)])
 def test_an_ack_in_between(ends: list[End], flight: int, size: int) -> None:
-    """As many go up as one as one ACK may stand for: two, or an eighth of what comes in a round trip."""
+    """As many go up as one as one ACK may stand for: two, an eighth of what comes in a round trip, or any number."""
     for end in ends:
         connection(end).drs.flight = flight * MSS
     batch(ends, [{}])                                           # now nothing waits for its ACK
@@ -227,7 +227,7 @@ KINDS = ["next", "next", "next", "next", "turn", "read", "damage", "short", *OTH
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from([4, 6]), st.sampled_from([0, 40 * MSS, FAST]),
+@given(st.sampled_from([4, 6]), st.sampled_from([0, 32 * MSS, FAST]),
        st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, MSS)), max_size=60))
 def test_whatever_comes(version: int, flight: int, steps: list[tuple[str, int]]) -> None:
     ends = make(version, flight)
