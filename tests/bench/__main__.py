@@ -21,13 +21,14 @@ from rich.table import Table
 
 from netstack.lab.namespace import command as in_namespace
 
-from . import load, others, paths, scale, short
+from . import load, others, paths, scale, short, sockets
 from .measure import HEADLINES, MEASUREMENTS, Figures, MeasurementError, Target
 from .peers import NETSTACK, allow_descriptors, linux_on_veth, machine, prepare_namespace, stack_on_tap
 
 INSIDE = "NETSTACK_BENCH_INSIDE"
 PATHS = "paths"
 SCALE = "scale"
+SOCKETS = "sockets"
 LINUX = "Linux, veth"           # what ratios are to
 Results = dict[str, dict[str, Any]]
 Peers = list[tuple[str, Callable[[], AbstractContextManager[Target]]]]
@@ -51,8 +52,9 @@ COLUMNS: dict[str, tuple[str, Callable[[Figures], str]]] = {
 @click.option("--quick", is_flag=True, help="Short and once: a look, not a figure.")
 @click.option("--seconds", default=2.5, show_default=True, help="Of each measurement.")
 @click.option("--repeat", default=3, show_default=True, help="Of which the median is shown.")
-@click.option("--only", multiple=True, type=click.Choice([*MEASUREMENTS, PATHS, SCALE]),
-              help="Just these measurements; paths: transfers over impaired paths; scale: 1 to 100,000 connections.")
+@click.option("--only", multiple=True, type=click.Choice([*MEASUREMENTS, SOCKETS, PATHS, SCALE]),
+              help="Just these measurements; sockets: Python programs on the loopback; paths: transfers over impaired "
+                   "paths; scale: 1 to 100,000 connections.")
 @click.option("--path", "path_numbers", multiple=True, type=click.IntRange(1, len(paths.PATHS)), metavar="N",
               help=f"Of the paths, just the N-th (1 to {len(paths.PATHS)}).")
 @click.option("--path-seconds", default=12.0, show_default=True, help="Of each transfer over a path.")
@@ -97,6 +99,10 @@ def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_n
             results = {name: _measure(name, peer, chosen, seconds, repeat, console) for name, peer in peers}
         _compare(results)
         _print(results, chosen)
+    programs: Results = {}
+    if not only or SOCKETS in only:
+        programs = sockets.measure(tuple(sockets.PROGRAMS), seconds, repeat, console)
+        sockets.show(programs)
     over: Results = {}
     busy = os.getloadavg()[0]
     if not only or PATHS in only:
@@ -109,7 +115,7 @@ def main(quick: bool, seconds: float, repeat: int, only: tuple[str, ...], path_n
     if json_path is not None:
         with open(json_path, "w") as file:
             json.dump({"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                       "seconds": seconds, "repeat": repeat, "results": results,
+                       "seconds": seconds, "repeat": repeat, "results": results, SOCKETS: programs,
                        PATHS: {"seconds": path_seconds, "load before": busy, "results": over},
                        SCALE: crowds}, file, indent=1)
             file.write("\n")

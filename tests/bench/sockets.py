@@ -1,4 +1,4 @@
-"""The same Python programs on the loopback of netstack and of Linux: `python -m tests.bench.sockets`.
+"""The same Python programs on the loopback of netstack and of Linux: `make bench ARGS='--only sockets'`.
 
 echo        two threads of one process, blocking: request and answer of 64 bytes, one at a time
 asyncio     streams, 100 connections in one event loop: each sends 64 bytes and waits for them
@@ -22,6 +22,9 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 HOST, SIZE, CONNECTIONS, KIB = "127.0.0.1", 64, 100, 1024
 
@@ -167,6 +170,28 @@ def run(name: str, where: str, seconds: float) -> float:
     return float(json.loads(done.stdout))
 
 
+def measure(names: tuple[str, ...], seconds: float, repeat: int, console: Console) -> dict[str, Any]:
+    """Each program by turns on netstack and on Linux: medians a second, and the median of the ratios."""
+    results: dict[str, Any] = {}
+    for name in names:
+        with console.status(f"sockets: {name}"):
+            pairs = [(run(name, "netstack", seconds), run(name, "linux", seconds)) for _ in range(repeat)]
+        ours, theirs = (statistics.median(values) for values in zip(*pairs, strict=True))
+        results[name] = {"netstack": ours, "linux": theirs, "ratio": statistics.median(a / b for a, b in pairs),
+                         "pairs": pairs}
+    return results
+
+
+def show(results: dict[str, Any]) -> None:
+    """The table."""
+    table = Table(title="a second, on the loopback; the ratio is the median of the pairs'")
+    for heading in ("program", "netstack", "Linux", "ratio"):
+        table.add_column(heading, justify="left" if heading == "program" else "right")
+    for name, figures in results.items():
+        table.add_row(name, f"{figures['netstack']:,.0f}", f"{figures['linux']:,.0f}", f"{figures['ratio']:.2f}")
+    Console().print(table)
+
+
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.sockets", description=__doc__,
@@ -176,7 +201,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    names = options.only or list(PROGRAMS)
+    names = tuple(options.only or PROGRAMS)
     if options.here:
         if options.here == "netstack":
             import netstack
@@ -184,12 +209,7 @@ def main() -> None:
             netstack.patch()
         print(json.dumps(PROGRAMS[names[0]](options.seconds)))
         return
-    print(f"{'':12} {'netstack':>10} {'Linux':>10}  ratio")
-    for name in names:
-        pairs = [(run(name, "netstack", options.seconds), run(name, "linux", options.seconds))
-                 for _ in range(options.repeat)]
-        ours, theirs = (statistics.median(values) for values in zip(*pairs, strict=True))
-        print(f"{name:12} {ours:10,.0f} {theirs:10,.0f}  {statistics.median(a / b for a, b in pairs):.2f}", flush=True)
+    show(measure(names, options.seconds, options.repeat, Console(stderr=True)))
 
 
 if __name__ == "__main__":
