@@ -34,7 +34,7 @@ FLAGS = (SYN, *[ACK] * 12, ACK | PSH, ACK | FIN, ACK | FIN, RST, RST | ACK, SYN 
 CALLS = ("open", "open", "bind", "listen", "connect", "connect", "accept", "accept", *["send"] * 4, *["recv"] * 4,
          "available", "sendto", "sendto", "recvfrom", "poll", "shutdown", "disconnect", "close", "close", "get_option",
          "set_option", "local", "peer", "state")
-BYTES_CALLS = ("send", "recv", "sendto", "recvfrom", "local", "peer")      # arguments that are addresses
+BYTES_CALLS = ("send", "recv", "sendto", "recvfrom", "accept", "local", "peer")    # arguments that are addresses
 OPTIONS = tuple(level << 16 | n for level, names in (
     (1, (2, 3, 4, 6, 7, 8, 9, 10, 13, 15, 18, 30, 99)), (6, (1, 2, 3, 4, 5, 6, 7, 12, 18, 99)), (0, (1, 2, 10, 14)),
     (41, (16, 23, 26, 67))) for n in names)
@@ -116,6 +116,7 @@ class Run:
         n = c.choice([0, 1, 100, 1460, 5000, 60_000, 1 << 17])
         at = self.address + c.randrange((1 << 17) - n + 1)
         flags = c.choice([0, 0, 0, 0x40, 1, 2, 0x20, 0x8000, 0x100, 1 << 20])
+        deadline = c.choice([0, 1 << 62])                   # on a virtual clock no call waits by itself
         what = c.choice(CALLS)
         if what in ("close", "shutdown", "connect", "disconnect") and h in self.servers and c.random() < 0.95:
             what = "accept"
@@ -129,9 +130,10 @@ class Run:
             "listen": (h, c.randrange(-1, 4)),
             "connect": (h, hi, lo, port, scope),
             "send": (h, at, n, flags),
-            "recv": (h, self.address, n, flags),
+            "recv": (h, self.address, n, flags, deadline),
             "sendto": (h, at, min(n, 9000), flags, hi, lo, port, scope),
-            "recvfrom": (h, self.address, n, flags, where),
+            "recvfrom": (h, self.address, n, flags, where, deadline),
+            "accept": (h, where, deadline),
             "shutdown": (h, c.randrange(-1, 4)),
             "get_option": (h, c.choice(OPTIONS)),
             "set_option": (h, c.choice(OPTIONS), c.choice([-1, 0, 1, 2, 10, 100, 5000])),
