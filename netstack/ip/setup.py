@@ -254,7 +254,8 @@ def add_address(net: Net, index: int, hi: int, lo: int, prefix: int, now: int) -
             a.deadline = now
             timers.arm(net.timers, net.interface_slot + index, now)
     iface.address_count += 1
-    membership.on_address(net, index, hi, lo, max(now, 1))
+    if iface.ethernet == Medium.ETHERNET:                       # else nobody solicits
+        membership.on_address(net, index, hi, lo, max(now, 1))
     return 0
 
 
@@ -271,7 +272,8 @@ def remove_address(net: Net, index: int, hi: int, lo: int, now: int = 1) -> int:
     place = addressof(iface.addresses[i])
     copy(place, place + INTERFACE_ADDRESS, (last - i) * INTERFACE_ADDRESS)
     iface.address_count = last
-    membership.on_address(net, index, hi, lo, max(now, 1))
+    if iface.ethernet == Medium.ETHERNET:                       # else nobody solicits
+        membership.on_address(net, index, hi, lo, max(now, 1))
     for i in range(last):
         a = iface.addresses[i]
         if a.prefix == prefix and address.matches(a.hi, a.lo, hi, lo, prefix):
