@@ -213,7 +213,8 @@ def _undisturbed(function: F) -> F:
     """As machine code is: signals wait until it is over.
 
     Else Python would run their handlers in the middle of it, and an exception, KeyboardInterrupt say, leave the world
-    locked and half done.  Handlers run in the main thread only.
+    locked and half done.  Handlers run in the main thread only.  (Not held back is a signal for the process that a
+    thread of the application takes meanwhile; stacks' own threads take none.)
     """
     @functools.wraps(function)
     def call(*arguments: int) -> int:

@@ -186,8 +186,8 @@ def bad_line(life: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("settings", "seen"), [
     ({"inbound": {"drop": [40]}}, {"TcpRetransSegs", "TcpExtTCPFastRetrans"}),
-    ({"outbound": {"drop": [60]}}, {"TcpExtTCPOFOQueue"}),
-    ({"outbound": {"script": {60: "duplicate"}}}, {"TcpExtTCPDSACKOldSent"}),
+    ({"outbound": {"drop": [150]}}, {"TcpExtTCPOFOQueue"}),                     # before it there are ACKs
+    ({"outbound": {"script": {150: "duplicate"}}}, {"TcpExtTCPDSACKOldSent"}),
 ])
 def test_it_would_be_seen(quiet: None, bad_line: Any, joined: Any, spawn: Any, settings: Any, seen: set[str]) -> None:
     """What `test_clean` looks at does show a fault."""
