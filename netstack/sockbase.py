@@ -225,7 +225,12 @@ class Base:
 
     def setblocking(self, flag: bool, /) -> None:
         """settimeout(None) if true, settimeout(0.0) if false."""
-        self.settimeout(None if flag else 0.0)
+        if self._handle == 0:
+            raise self._error(-EBADF)
+        self._timeout = None if flag else 0.0
+        self._patience = FOREVER if flag else 0
+        if self._description.user_end >= 0:
+            os.set_blocking(self._description.user_end, bool(flag))
 
     def getblocking(self) -> bool:
         """Whether calls wait at all."""

@@ -115,7 +115,8 @@ class socket(Transfer, metaclass=ABCMeta):
         description.receive_timeout = mine.receive_timeout
         description.send_timeout = mine.send_timeout
         description.tells_rest = mine.tells_rest
-        description.kept = dict(mine.kept)
+        if mine.kept:
+            description.kept = dict(mine.kept)
         conn: socket = object.__new__(socket)
         conn._adopt(description)
         return conn, names.unparse(self._af, *_four(out))
