@@ -30,9 +30,9 @@ def each(names, value):
 CLOSE = {
     **each(CALLS, "EBADF"),
     "poll": "ready",                    # POLLNVAL, or POLLHUP if it is still there when poll looks again
-    "close": "returns",
 }
-for _name in ("makefile",               # the file keeps the socket open
+for _name in ("close",                  # the first one goes on
+              "makefile",               # the file keeps the socket open
               "select", "epoll",        # if it is gone when they look again, they go on without it
               "Stack.selector",         # one that is closed is not watched any longer, as by epoll
               "getaddrinfo"):           # its socket is its own
@@ -108,6 +108,8 @@ def ended(net, name, end, spawn):
     """Have a thread block in the call, end it from this one, and say what became of it."""
     with ExitStack() as life:
         scene = CALLS[name](net, life)
+        if name == "close":
+            scene.sock.setsockopt(real.SOL_SOCKET, real.SO_LINGER, LINGERS_LONG)    # it is not to end by itself
         thread = []
 
         def run():
