@@ -160,7 +160,7 @@ class Base:
         return OSError(-code, os.strerror(-code))
 
     def _until(self, flags: int = 0) -> int:
-        """How long a call that receives is to wait without Python: a deadline for the engine; 0: not at all."""
+        """Until when a call that receives is to wait without Python, ns of the stack's clock; 0: it is not to wait."""
         patience = self._patience
         if patience == 0 or flags & (MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE):
             return 0

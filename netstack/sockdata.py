@@ -372,8 +372,7 @@ class Transfer(Base):
             flags = c_int(flags)
         if flags & (MSG_WAITALL | MSG_TRUNC):
             return self._recv_special(bufsize, flags)
-        endless = self._patience < 0 and not flags and not self._description.receive_timeout
-        deadline = NEVER if endless else self._until(flags)
+        deadline = self._until(flags)
         while True:
             room = bufsize
             if bufsize > SMALL:
@@ -413,8 +412,7 @@ class Transfer(Base):
         if flags & MSG_WAITALL and self._kind is _TCP and not flags & MSG_PEEK:
             return self._recv_all(address, room, flags & ~MSG_WAITALL)
         flags &= ~MSG_WAITALL
-        endless = self._patience < 0 and not flags and not self._description.receive_timeout
-        deadline = NEVER if endless else self._until(flags)
+        deadline = self._until(flags)
         while True:
             got = _recv(self._world, self._handle, address, room, flags, deadline)
             if got >= 0:
