@@ -61,7 +61,7 @@ def _query(net: Net, iface: Interface, now: int) -> int:
     group = be32(p + 4)
     lo = address.from_v4(group) if group != 0 else 0
     heard = NEWEST
-    most = exponential(code) * TENTH
+    most = membership.exponential(code) * TENTH
     interval = 0
     robust = 0
     sources = 0
@@ -72,7 +72,7 @@ def _query(net: Net, iface: Interface, now: int) -> int:
         return Drop.IGMP_MALFORMED
     else:
         robust = load8(p + 8) & 7
-        interval = exponential(load8(p + 9)) * SECOND
+        interval = membership.exponential(load8(p + 9)) * SECOND
         sources = be16(p + 10)
         if n < QUERY_LEN + 4 * sources:
             return Drop.IGMP_MALFORMED
@@ -92,12 +92,6 @@ def _query(net: Net, iface: Interface, now: int) -> int:
             if not membership.ask_about(g, 0, address.from_v4(be32(p + QUERY_LEN + 4 * i))):
                 break
     return 0
-
-
-@compiled
-def exponential(code: int) -> int:
-    """Max Resp Code and QQIC: a number, or from 128 on a floating-point one (4.1.1, 4.1.7)."""
-    return code if code < 128 else ((code & 0xF) | 0x10) << ((code >> 4 & 7) + 3)
 
 
 # ---- sending ---------------------------------------------------------------

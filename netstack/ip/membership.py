@@ -388,6 +388,12 @@ def on_source(net: Net, iface: Interface, now: int) -> None:
 # ---- a query (5.2) -----------------------------------------------------------------
 
 @compiled
+def exponential(code: int) -> int:
+    """IGMP's Max Resp Code and the QQIC of both: a number, or from 128 on a floating-point one (4.1.1, 4.1.7)."""
+    return code if code < 128 else ((code & 0xF) | 0x10) << ((code >> 4 & 7) + 3)
+
+
+@compiled
 def on_querier(net: Net, iface: Interface, v6: bool, heard: int, interval: int, robust: int, delay: int,
                now: int) -> None:
     """A general query of a version has come: who asks, and how (7.2.1, 4.1.6, 4.1.7).  0: it does not say."""

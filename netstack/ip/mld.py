@@ -87,8 +87,7 @@ def _query(net: Net, iface: Interface, now: int) -> int:
         return Drop.MLD_MALFORMED
     else:
         robust = load8(p + 24) & 7
-        qqic = load8(p + 25)
-        interval = (qqic if qqic < 128 else ((qqic & 0xF) | 0x10) << ((qqic >> 4 & 7) + 3)) * SECOND
+        interval = membership.exponential(load8(p + 25)) * SECOND
         sources = be16(p + 26)
         if rx.length < QUERY_LEN + 16 * sources:
             return Drop.MLD_MALFORMED

@@ -34,7 +34,7 @@ class Ranges:
     count: u32
     changes: u32                        # how often something was added
     where: i64                          # distance of the place of all of them from this record; 0: they are in `items`
-    size: i32                           # bytes of that place
+    size: i32                           # bytes of that place; 0: there is none
     items: Annotated[Array[Range], 32]
 
 

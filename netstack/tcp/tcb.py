@@ -673,7 +673,7 @@ def _give_room(tcp: Tcp, r: Ranges) -> bool:
         return False
     mem.take(m, size, tcp.settings.tcp_mem_pressure)
     old = addressof(r) + r.where
-    given_back = 0 if r.where == 0 else r.size
+    given_back = r.size + 0                     # 0: they were in the record itself
     ranges.move(r, addressof(buffers) + place, size)
     _take_room(tcp, old, given_back)
     return True
@@ -681,6 +681,7 @@ def _give_room(tcp: Tcp, r: Ranges) -> bool:
 
 @compiled
 def _take_room(tcp: Tcp, place: int, size: int) -> None:
+    """Give back the place of ranges, if they had one of their own (`size` bytes)."""
     if size != 0:
         buffers = at(Arena, addressof(tcp) + tcp.arena)
         arena.release(buffers, place - addressof(buffers), size)
@@ -692,7 +693,7 @@ def release_held(tcp: Tcp, t: Tcb) -> None:
     """Nothing is held any more."""
     if t.held != 0:
         r = held(tcp, t)
-        _take_room(tcp, addressof(r) + r.where, 0 if r.where == 0 else r.size)
+        _take_room(tcp, addressof(r) + r.where, r.size)
         table.release(tcp.held, t.held)
         t.held = 0
 

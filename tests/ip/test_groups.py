@@ -435,8 +435,9 @@ def test_answers_are_at_random_times(m):
 
 def test_a_long_time_is_told_as_a_floating_point_number(m):
     """(4.1.1; RFC 3810 5.1.3)"""
-    from netstack.ip import igmp, mld
-    assert [igmp.exponential(code) for code in (0, 127, 128, 0x8F, 0x9A, 0xFF)] == [0, 127, 128, 248, 26 << 4, 31744]
+    from netstack.ip import mld
+    eight = [membership.exponential(code) for code in (0, 127, 128, 0x8F, 0x9A, 0xFF)]
+    assert eight == [0, 127, 128, 248, 26 << 4, 31744]
     assert [mld.exponential(code) for code in (0, 0x7FFF, 0x8000, 0xFFFF)] == [0, 32767, 32768, 8387584]
 
 
