@@ -40,7 +40,6 @@ from .machine import (
     i32,
     i64,
     load32,
-    mix64,
     record,
     ring,
     sizeof,
@@ -51,7 +50,7 @@ from .machine import (
     u32,
 )
 from .machine.arena import Arena
-from .machine.random import Key
+from .machine.random import Key, hash2
 from .machine.ring import Ring
 from .machine.table import Table
 from .tcp import isn
@@ -395,7 +394,7 @@ def find(d: Datagrams, kind: int, port: int, rx: Incoming, src_port: int) -> int
             equals = 1
         elif score == best and score > 0 and s.ep.reuse_port:
             equals += 1
-            if mix64(rx.src_lo ^ d.key.k0, (src_port << 32) | index) % equals == 0:
+            if hash2(d.key, rx.src_lo, (src_port << 32) | index) % equals == 0:
                 found = index
         index = s.ep.port_next
     return found

@@ -122,7 +122,7 @@ def _owner4(s: Steer, frame: int, n: int) -> int:
     fragment = be16(p + 6) & 0x3FFF                     # more fragments, and the offset
     if fragment == 0:
         return _by_protocol(s, frame, p + head, n - ETHERNET - head, protocol, 0, source)
-    key = mix64(mix64(s.secret, source), protocol << 16 | be16(p + 4))
+    key = mix64(mix64(s.secret, source), mix64(s.secret, protocol << 16 | be16(p + 4)))
     if fragment & 0x1FFF:
         return _later(s, key)
     to = _by_protocol(s, frame, p + head, n - ETHERNET - head, protocol, 0, source)
@@ -150,7 +150,7 @@ def _owner6(s: Steer, frame: int, n: int) -> int:
         length = 8 + 8 * load8(p + 1)
         if following == FRAGMENT:
             length = 8
-            key = mix64(mix64(mix64(s.secret, hi), lo), be32(p + 4))
+            key = mix64(mix64(mix64(s.secret, hi), lo), mix64(s.secret, be32(p + 4)))
             if be16(p + 2) & 0xFFF8:
                 return _later(s, key)
         following = load8(p)
@@ -193,7 +193,7 @@ def flow(s: Steer, udp: int, port: int, hi: int, lo: int, remote: int) -> int:
     to = load8(s.owners + udp * PORTS + port)
     if to != 0:
         return to - 1
-    return mix64(mix64(mix64(s.secret, hi), lo), remote << 16 | port) % s.count
+    return mix64(mix64(mix64(s.secret, hi), lo), mix64(s.secret, remote << 16 | port)) % s.count
 
 
 @compiled

@@ -9,8 +9,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ..errors import Drop
-from ..machine import addressof, at, compiled, i32, i64, load32, mix64, record, sizeof, store32, table, timers, u8
-from ..machine.random import below
+from ..machine import addressof, at, compiled, i32, i64, load32, record, sizeof, store32, table, timers, u8
+from ..machine.random import below, hash2
 from . import waiting
 from .waiting import Queue
 
@@ -68,7 +68,7 @@ def entry(net: Net, index: int) -> Neighbour:
 @compiled
 def bucket(net: Net, interface: int, hi: int, lo: int) -> int:
     """Where the first index of an address's hash chain stands."""
-    h = mix64(hi ^ net.key.k0, lo ^ net.key.k1 ^ (interface << 40)) & net.neighbour_mask
+    h = hash2(net.key, hi, lo ^ (interface << 40)) & net.neighbour_mask
     return addressof(net) + net.neighbour_buckets + 4 * h
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..machine import SECOND, compiled, mix64
+from ..machine import SECOND, compiled
+from ..machine.random import hash2
 
 if TYPE_CHECKING:
     from .net import Net
@@ -29,7 +30,7 @@ def allow(net: Net, hi: int, lo: int, now: int) -> bool:
     net.icmp_refill = now + 1
     if net.icmp_tokens < cost:
         return False
-    d = net.icmp_limits[mix64(hi ^ net.key.k0, lo ^ net.key.k1) % DESTINATIONS]
+    d = net.icmp_limits[hash2(net.key, hi, lo) % DESTINATIONS]
     rate = s.icmp_ratelimit
     if d.last == 0 or d.hi != hi or d.lo != lo:
         d.hi = hi

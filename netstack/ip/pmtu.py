@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..machine import addressof, at, compiled, i64, mix64, record, sizeof, u8, zero
+from ..machine import addressof, at, compiled, i64, record, sizeof, u8, zero
+from ..machine.random import hash2
 
 if TYPE_CHECKING:
     from .net import Net
@@ -50,7 +51,7 @@ def entry(net: Net, index: int) -> PathMtu:
 @compiled
 def first_of_set(net: Net, hi: int, lo: int) -> int:
     """Where the set of a destination begins."""
-    return 1 + mix64(hi ^ net.key.k0, lo ^ net.key.k1) % SETS * WAYS
+    return 1 + hash2(net.key, hi, lo) % SETS * WAYS
 
 
 @compiled

@@ -172,7 +172,11 @@ def sum16(p: int, n: int, acc: int) -> int:
 
 @primitive
 def mix64(a: int, b: int) -> int:
-    """One round of a multiply-mix hash: 128-bit product of (a ^ k) and b's odd form, halves xored; 63 bits."""
+    """One round of a multiply-mix hash: 128-bit product of (a ^ k) and b's odd form, halves xored; 63 bits.
+
+    One round is not enough to choose among few: if `a` stays and `b` goes in equal steps, the product does too, and
+    with some `a` a given bit stays the same for long.  Two rounds (`random.hash2`), or a mixed `b`, do.
+    """
     x = (a ^ 0x9E37_79B9_7F4A_7C15) & 0xFFFF_FFFF_FFFF_FFFF
     y = (b ^ 0xD6E8_FEB8_6659_FD93) & 0xFFFF_FFFF_FFFF_FFFF
     product = x * y

@@ -1,14 +1,15 @@
 """Random numbers and keyed hashes.
 
 `Rng` is SplitMix64 (Steele, Lea, Flood 2014): fast, seeded, the same in both
-modes; for jitter, impairment, identification fields.  `siphash` is SipHash-2-4
+modes; for jitter, impairment, identification fields.  `hash2` is quick, for
+tables whose worst case is a long chain or a full set.  `siphash` is SipHash-2-4
 (Aumasson, Bernstein 2012) under a key nobody outside knows; for sequence numbers
 (RFC 6528) and ports (RFC 6056), where a guess must not help.
 """
 from __future__ import annotations
 
 from .compiled import compiled
-from .memory import add64, mul64, rotl64
+from .memory import add64, mix64, mul64, rotl64
 from .record import i64, record
 
 _GAMMA = 0x9E37_79B9_7F4A_7C15 - (1 << 64)
@@ -51,6 +52,12 @@ def random64(r: Rng) -> int:
 def below(r: Rng, n: int) -> int:
     """A random number from 0 to n - 1 (n at least 1, far below 2**63, so that the bias does not show)."""
     return random64(r) % n
+
+
+@compiled
+def hash2(key: Key, a: int, b: int) -> int:
+    """A hash of two words to choose a bucket by, or one of a few: 63 bits, each as good as the others."""
+    return mix64(mix64(a ^ key.k0, b ^ key.k1), key.k1)
 
 
 @compiled

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..errors import EADDRINUSE, EADDRNOTAVAIL
 from ..ip.address import is_v4
 from ..machine import SECOND, addressof, compiled, load32, mix64, store32
-from ..machine.random import below
+from ..machine.random import below, hash2
 from . import isn
 from .header import Segment
 from .tcb import State, Tcb, Tcp, fail, get, link_port, port_word, unlink_port
@@ -110,7 +110,7 @@ def find_listener(tcp: Tcp, seg: Segment) -> int:
             equals = 1
         elif fit == best and fit > 0:
             equals += 1
-            if mix64(seg.src_lo ^ tcp.key.k0, (seg.src_port << 32) | index) % equals == 0:
+            if hash2(tcp.key, seg.src_lo, (seg.src_port << 32) | index) % equals == 0:
                 found = index
         index = t.hash_next
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 import ctypes
 import random
 import socket
+from collections import Counter
 
 import pytest
 from scapy.all import (  # type: ignore[attr-defined]
@@ -134,6 +135,19 @@ def test_a_flow_without_an_owner_goes_by_its_hash(owners):
     assert min(counts) > 240
     six = v6(TCP(sport=7, dport=80))
     assert owner(owners, six) == owners.of_flow(80, 0xFD00 << 48, 1, 7)
+
+
+@pytest.mark.parametrize("count", [2, 3, 16])
+@pytest.mark.parametrize(("first", "step"), [(32768, 2), (33001, 2), (2000, 1), (40000, 256)])
+def test_no_secret_has_a_world_left_out(count, first, step):
+    """A peer's ports go in steps: Linux takes those of one parity.  128 of them, with 300 secrets."""
+    rng = random.Random(1)
+    mean = 128 / count
+    for _ in range(300):
+        owners = Owners(count, rng.getrandbits(62))
+        hits = Counter(owners.of_flow(7, 0, 0xFFFF_0A00_0001, first + step * i) for i in range(128))
+        assert len(hits) > count - 3                    # of 16, each is left out once in 4,000 times
+        assert max(hits.values()) < mean + 6 * mean**0.5
 
 
 def test_frames_reach_their_world_from_any_queue(worlds, owners):

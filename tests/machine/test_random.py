@@ -1,13 +1,15 @@
 """SplitMix64 and SipHash-2-4 against their authors' numbers."""
 from __future__ import annotations
 
+import random
 import struct
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.machine.random import Key, Rng, below, random64, siphash, siphash64
+from netstack.machine.random import Key, Rng, below, hash2, random64, siphash, siphash64
 
 MASK = 2**64 - 1
 
@@ -72,6 +74,18 @@ def test_forty_bytes_under_the_reference_key():
 def test_siphash(key, message):
     words = struct.unpack("<qqqqq", message)
     assert siphash(key_of(key), *words) == naive_siphash(key, message) & (MASK >> 1)
+
+
+@pytest.mark.parametrize("mask", [3, 63, 1023])
+@pytest.mark.parametrize("step", [1, 2, 256, 1 << 16])
+def test_hash2_spreads_under_every_key(step, mask):
+    """256 neighbouring words in so many buckets: the fullest has no more than random ones would."""
+    rng = random.Random(step)
+    for _ in range(200):
+        key = key_of(rng.randbytes(16))
+        fullest = max(Counter(hash2(key, 0, 0x0A00_0001 + step * i) & mask for i in range(256)).values())
+        mean = 256 / (mask + 1)
+        assert fullest < mean + 5 * mean**0.5 + 4
 
 
 @pytest.mark.parametrize("words", [1, 2, 3, 4, 5])
