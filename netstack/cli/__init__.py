@@ -14,6 +14,7 @@ COMMANDS = {    # name: the first line of its help
     "echo": "Ask an echo server, or be one.",
     "tftp": "Files over UDP: get, put, serve.",
     "balance": "A TCP load balancer before some servers.",
+    "monitor": "The sockets of processes that run a stack, as a live table.",
     "chat": "A chat for whoever connects.",
     "relay": "Join two TAPs by a bad network.",
     "drill": "Run scripts in packetdrill's language, in virtual time.",

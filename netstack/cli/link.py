@@ -4,7 +4,7 @@ from __future__ import annotations
 import ipaddress
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -162,7 +162,8 @@ def opened(link: Link, *, need_link: bool = False) -> Iterator[Stack]:
         if kind:
             driver: type[Raw] | type[Tap] | type[Tun] = {"tap": Tap, "tun": Tun, "raw": Raw}[kind]
             _attach(stack, link, lambda: driver(name, offload=link.offload))
-        yield stack
+        with offered(stack):
+            yield stack
 
 
 @contextmanager
@@ -180,7 +181,19 @@ def opened_shards(link: Link, queues: int) -> Iterator[Shards]:
         _attach(shards, link, lambda: Tap.queues(name, queues, offload=link.offload))
         for stack in shards.stacks:
             stack.resolver.config.serve(link.dns)
-        yield shards
+        with offered(*shards.stacks):
+            yield shards
+
+
+@contextmanager
+def offered(*stacks: Stack) -> Iterator[None]:
+    """`netstack monitor` may look at them meanwhile, if there is a place for it."""
+    from ..observe.offer import Offer
+
+    with ExitStack() as life:
+        with suppress(OSError):
+            life.enter_context(Offer(*stacks))
+        yield
 
 
 def _attach(host: Any, link: Link, make: Callable[[], Any]) -> None:

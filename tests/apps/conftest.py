@@ -20,3 +20,10 @@ def stack():
 def run():
     """run(coroutine): in a loop of its own, not for ever."""
     return lambda main: asyncio.run(asyncio.wait_for(main, LIMIT))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The directory in which processes offer their sockets, a test's own."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path / "netstack"

@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 import netstack
-from netstack.apps.monitor import Monitor, Row, short, table, text, watch
+from netstack.apps.monitor import Monitor, Processes, Row, short, table, watch
+from netstack.observe.offer import Offer
 
 
 def test_rows_and_rates(life: ExitStack, clock):
@@ -77,14 +80,47 @@ def test_a_narrow_table_has_fewer_columns():
     assert drawn([], 80)[-1] == ["0", "sockets,", "out", "0B/s,", "in", "0B/s"]
 
 
+def test_processes_have_a_column():
+    rows = [replace(row, process="4711 serve --tap tap0") for row in ROWS]
+    title, first, *_ = drawn(rows, 180)
+    assert title[:2] == ["process", "state"]
+    assert first[:5] == ["4711", "serve", "--tap", "tap0", "tcp"]
+    assert drawn(rows, 90)[0][0] == "state"
+
+
+def test_other_processes(life, clock, place):
+    """The rates are those of the other side's clock."""
+    stack = life.enter_context(netstack.Stack(clock))
+    server = life.enter_context(stack.create_server(("127.0.0.1", 7)))
+    client = life.enter_context(stack.create_connection(("127.0.0.1", 7)))
+    life.enter_context(server.accept()[0])
+    seen = Processes()
+    monitor = Monitor(seen)
+    assert monitor.look() == []
+    with Offer(stack) as offer:
+        assert len(monitor.look()) == 3
+        assert seen.found == {os.getpid()}
+        client.sendall(bytes(30_000))
+        clock.advance(2)
+        first, second, listener = monitor.look()
+        assert {first.sent, second.sent} == {30_000, 0}
+        assert {first.send_rate, second.send_rate} == {15_000, 0}
+        assert listener.state == "LISTEN"
+        assert all(r.process.startswith(f"{os.getpid()} ") for r in (first, second, listener))
+        assert Monitor(Processes([os.getpid()])).look()
+        assert Monitor(Processes([os.getpid() + 1])).look() == []
+        (place / "1.1").touch()                         # no socket at all
+        (place / "README").touch()
+        assert len(monitor.look()) == 3
+        assert offer.path.parent == place
+    assert monitor.look() == []
+    assert seen.found == set()
+
+
 @pytest.mark.parametrize(("number", "written"), [(0, "0"), (999, "999"), (999.6, "1.0k"), (1000, "1.0k"),
                                                  (2.5e6, "2.5M"), (7e9, "7.0G"), (8e12, "8.0T"), (8e15, "8000.0T")])
 def test_short(number, written):
     assert short(number) == written
-
-
-def test_addresses():
-    assert [text(None), text(("10.0.0.1", 80)), text(("::1", 80))] == ["*", "10.0.0.1:80", "[::1]:80"]
 
 
 def test_watch_goes_on_until_it_is_stopped(stack):

@@ -96,6 +96,20 @@ def test_a_balancer_before_a_server_of_linux(serve: Any) -> None:
         process.wait(60)                            # a second signal would end it before it has said everything
 
 
+def test_a_monitor_of_another_process(serve: Any, command: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    served = serve("serve", ())
+    with _connect("10.0.0.2", 7) as sock:
+        sock.sendall(b"hello")
+        assert sock.recv(100) == b"hello"
+        monkeypatch.setenv("COLUMNS", "150")
+        shown, _ = command("monitor", "--once", str(served.pid)).communicate(timeout=60)
+        port = sock.getsockname()[1]
+    line, = [line for line in shown.splitlines() if f"10.0.0.1]:{port}" in line or f"10.0.0.1:{port}" in line]
+    assert line.startswith(f"{served.pid} ")
+    assert "ESTABLISHED" in line
+
+
 def test_the_monitor_of_serve(serve: Any) -> None:
     process = serve("serve", ("--monitor",))
     with _connect("10.0.0.2", 7) as sock:
