@@ -213,7 +213,11 @@ class SSLSocket(socket):
             raise ValueError("Read on closed or unwrapped SSL socket.")
         try:
             if buffer is not None:
+                if len > 0 and memoryview(buffer).nbytes:
+                    return self._records.read(self, self._sslobj, len, buffer)
                 return self._records.run(self, "read", self._sslobj.read, len, buffer)
+            if len > 0:
+                return self._records.read(self, self._sslobj, len)
             return self._records.run(self, "read", self._sslobj.read, len)
         except ssl.SSLError as error:
             if error.args[0] == ssl.SSL_ERROR_EOF and self.suppress_ragged_eofs:
@@ -239,8 +243,10 @@ class SSLSocket(socket):
             super().sendall(data, flags)
             return
         self._no_flags(flags, "sendall")
+        done = self.write(data) if data.__class__ is bytes and data else 0
+        if done and done == len(data):
+            return
         with memoryview(data) as given, given.cast("B") as view:
-            done = 0
             while done < len(view):
                 done += self.write(view[done:])
 

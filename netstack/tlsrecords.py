@@ -19,13 +19,17 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from . import entry
-from .buffers import BYTES, locate, new_bytes
+from .buffers import BYTES, new_bytes
 from .endpoint import POLLIN, POLLOUT
 from .sockdata import Transfer
 
 T = TypeVar("T")
 
 HEADER = 5              # bytes of a record's header; the last two are the length of what follows
+KINDS = range(20, 25)   # of records (RFC 8446 5.1, RFC 6520)
+MAJOR = 3               # version of every record: 3.1, 3.3
+LONGEST = (1 << 14) + 2048      # bytes behind the header (RFC 5246 6.2.3)
+RECORD = 1 << 14        # bytes of text in a record
 PIECE = 1 << 16         # bytes of text that are encrypted together: four records
 NS = 1_000_000_000
 
@@ -36,8 +40,8 @@ _send = entry.send
 class Records:
     """Both directions of a TLS connection over one socket."""
 
-    __slots__ = ("_header", "_missing", "_unsent", "incoming", "lock", "outgoing", "owed", "reading", "sending",
-                 "turns")
+    __slots__ = ("_dry", "_header", "_missing", "_sent", "_unsent", "incoming", "lock", "outgoing", "owed", "reading",
+                 "sending", "turns")
 
     def __init__(self) -> None:
         self.incoming = ssl.MemoryBIO()
@@ -47,9 +51,11 @@ class Records:
         self.sending = threading.Lock()
         self.turns = 0          # how often something came in
         self.owed = 0           # bytes of text that are encrypted, but a call has said WANT_WRITE, or timed out
+        self._dry = False       # OpenSSL has nothing that a read could give, and would only say WANT_READ
         self._header = b""      # of the record that comes in
         self._missing = 0       # bytes of its body
-        self._unsent: memoryview | bytes = b""
+        self._unsent = b""      # records on their way out
+        self._sent = 0          # bytes of them that are gone
 
     def run(self, sock: Transfer, what: str, call: Callable[..., T], *arguments: Any) -> T:
         """What OpenSSL says to `call`, with bytes moved in and out for it.  The socket's timeout is for all of it.
@@ -65,6 +71,7 @@ class Records:
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError:
+                self._dry = False
                 self._say_why(sock)
                 raise
             else:
@@ -79,6 +86,19 @@ class Records:
             if self.outgoing.pending or self._unsent:
                 deadline = self.flush(sock, what, deadline)
             deadline = self._fill(sock, what, deadline, turns)
+
+    def read(self, sock: Transfer, sslobj: Any, n: int, *buffer: Any) -> Any:
+        """`sslobj.read(n, *buffer)`, there being room for something."""
+        if self._dry:
+            turns = self.turns
+            if self.outgoing.pending or self._unsent:
+                self.flush(sock, "read")
+            self._fill(sock, "read", 0, turns)
+        result = self.run(sock, "read", sslobj.read, n, *buffer)
+        if result:
+            with self.lock:
+                self._dry = not self.incoming.pending and not sslobj.pending()
+        return result
 
     def _say_why(self, sock: Transfer) -> None:
         """An alert for the peer, if it can be sent at once."""
@@ -103,14 +123,17 @@ class Records:
             try:
                 while True:
                     if not self._unsent:
+                        if not self.outgoing.pending:
+                            break
                         with self.lock:
-                            self._unsent = memoryview(self.outgoing.read())
-                    if not self._unsent:
-                        break
-                    _keep, address, n = locate(self._unsent)
-                    sent = _send(sock._world, sock._handle, address, n, 0)
+                            self._unsent = self.outgoing.read()
+                    data, start = self._unsent, self._sent
+                    sent = _send(sock._world, sock._handle, id(data) + BYTES + start, len(data) - start, 0)
                     if sent >= 0:
-                        self._unsent = self._unsent[sent:]
+                        if start + sent < len(data):
+                            self._sent += sent
+                        else:
+                            self._unsent, self._sent = b"", 0
                         continue
                     try:
                         deadline = sock._await(sent, POLLOUT, deadline)
@@ -136,7 +159,7 @@ class Records:
                 except TimeoutError as error:
                     raise _timed_out(error, what) from None
                 self.turns += 1
-                if self._put(data) or entry.available(sock._world, sock._handle) <= 0:
+                if self._put(data):
                     return deadline
         finally:
             self.reading.release()
@@ -152,6 +175,7 @@ class Records:
     def _put(self, data: bytes) -> bool:
         """Hand it to OpenSSL: whether it can do something with it (a whole record, or the end)."""
         with self.lock:
+            self._dry = False
             if not data:
                 self.incoming.write_eof()
                 return True
@@ -162,12 +186,16 @@ class Records:
         self._header += data
         if len(self._header) < HEADER:
             return True                         # it may be no TLS at all, which OpenSSL finds out early
-        self._missing = int.from_bytes(self._header[3:], "big")
+        kind, version, self._missing = self._header[0], self._header[1], int.from_bytes(self._header[3:], "big")
         self._header = b""
+        if kind not in KINDS or version != MAJOR or self._missing > LONGEST:
+            return True                         # it is none: OpenSSL says so
         return self._missing == 0
 
     def write(self, sock: Transfer, call: Callable[[Any], int], data: Any) -> int:
         """Encrypt and send: how many bytes; all of them if the socket blocks."""
+        if data.__class__ is bytes and 0 < len(data) <= RECORD and not self.owed and sock._patience < 0:
+            return self.run(sock, "write", call, data)
         with memoryview(data) as given, given.cast("B") as view:
             total = self.owed
             if total:                           # this is the same text once more (SSL_write(3))

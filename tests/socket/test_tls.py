@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import http.server
 import os
@@ -337,6 +338,31 @@ def test_what_is_no_tls(patched, connected, server_context):
     client.sendall(b"GET / HTTP/1.0\r\n\r\n")
     with pytest.raises(ssl.SSLError, match=r"(?i)http.request"):
         server_context.wrap_socket(conn, True)
+
+
+def test_a_record_that_would_be_too_long_is_refused_at_its_header(secured):
+    client, server = secured()
+    ns.socket.sendall(client, b"\x17\x03\x03\xff\xff")              # the connection, without its TLS
+    with pytest.raises(ssl.SSLError, match=r"(?i)record.*(length|long)|length"):
+        server.recv(1)
+    with contextlib.suppress(ssl.SSLError):                     # and no read waits any more
+        assert server.recv(1) == b""
+
+
+def test_a_read_without_room_does_not_wait(secured):
+    """Also when OpenSSL has nothing left, after a read."""
+    client, server = secured()
+    client.sendall(b"hello")
+    assert server.recv(100) == b"hello"
+    assert server.read(0) == b""
+    assert server.recv_into(bytearray()) == 0
+    assert server.read(5, bytearray()) == 0
+    client.sendall(b"more")
+    assert server.recv(2) == b"mo"
+    assert server.pending() == 2
+    assert server.recv(100) == b"re"
+    client.close()
+    assert server.recv(100) == server.recv(100) == b""
 
 
 def test_text_before_the_handshake_is_no_tls(patched, connected, server_context):
