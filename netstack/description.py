@@ -7,13 +7,13 @@ the descriptor that select, poll and epoll watch.
 from __future__ import annotations
 
 import os
-import socket as real
 import threading
 import weakref
 from errno import EBADF, EINTR
 from typing import TYPE_CHECKING, Any
 
-from . import entry
+from . import entry, epolls, pairs
+from .endpoint import FULL, POLLERR, POLLHUP, POLLOUT, Kind
 from .tcp.calls import LINGER
 from .tcp.tcb import State
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 LINGER_STEP = SECOND // 200     # ns between two looks whether all is acknowledged
+UNCONNECTED = POLLOUT | POLLHUP # what a stream says that is connected to nothing, and never was (or disconnected)
 
 OURS: weakref.WeakValueDictionary[int, Description] = weakref.WeakValueDictionary()
 """The sockets behind descriptors that `fileno` gave out, by descriptor."""
@@ -42,19 +43,10 @@ def ours(fd: Any) -> Description | None:
     return None
 
 
-def _pair() -> tuple[int, int]:
-    """The engine's end and the user's."""
-    engine, user = real.socketpair(real.AF_UNIX, real.SOCK_STREAM)
-    for end in (engine, user):
-        end.setblocking(False)
-        end.setsockopt(real.SOL_SOCKET, real.SO_SNDBUF, 0)      # the smallest: four bytes fill it
-    return engine.detach(), user.detach()
-
-
 class Description:
     """An open socket."""
 
-    __slots__ = ("__weakref__", "corked", "engine_end", "family", "handle", "inode", "kept", "linger", "lock",
+    __slots__ = ("__weakref__", "alone", "corked", "engine_end", "family", "handle", "inode", "kept", "linger", "lock",
                  "protocol", "receive_timeout", "references", "send_timeout", "shared", "stack", "tells_rest", "type",
                  "user_end")
 
@@ -73,6 +65,7 @@ class Description:
         self.corked: list[bytes] | None = None  # a Destination, and pieces of a datagram for it (MSG_MORE)
         self.engine_end = -1        # descriptors of the pair behind fileno()
         self.user_end = -1
+        self.alone = False          # ... of which there is only the user's yet
         self.inode = 0              # of the user's end
         self.shared: frozenset[int] = frozenset()       # descriptors that more than one object stands for
         self.lock = threading.Lock()
@@ -81,36 +74,66 @@ class Description:
         """The descriptor that select, poll and epoll may watch; made when first asked for."""
         with self.lock:
             if self.user_end < 0:
-                ends = _pair()
-                r = entry.attach_fd(self.stack._world, self.handle, *ends)
-                if r < 0:
-                    os.close(ends[0])
-                    os.close(ends[1])
-                    return -1
-                self.engine_end, self.user_end = ends
+                if self._is_unconnected():
+                    self.user_end, self.alone = pairs.lone(), True
+                else:
+                    ends = pairs.pair()
+                    if entry.attach_fd(self.stack._world, self.handle, *ends, 0) < 0:
+                        os.close(ends[0])
+                        os.close(ends[1])
+                        return -1
+                    self.engine_end, self.user_end = ends
                 self.inode = os.fstat(self.user_end).st_ino
                 if blocking:
                     os.set_blocking(self.user_end, True)
             OURS[self.user_end] = self
-            return self.user_end
+            fd = self.user_end
+        if self.alone:
+            self.follow()                   # another thread may have connected it meanwhile
+        return fd
 
-    def renew_descriptor(self) -> None:
-        """The descriptor has told of an end, and there may be another beginning: another pair, under the same number.
+    def follow(self) -> None:
+        """A call has connected the stream, had it listen, or ended that: the descriptor follows.
 
-        Who watches it by epoll has to register it again.
+        Before a connection it is one lone end of a pair, which a call connects: the file stays.  There is no way
+        back: then it is another file under the same number, and the epolls that watch it are told.
         """
+        if self.user_end < 0:
+            return
         with self.lock:
-            if self.user_end < 0:
+            if self.handle == 0 or not self.is_at(self.user_end) or self._is_unconnected() == self.alone:
                 return
-            engine, user = _pair()
-            os.set_blocking(user, os.get_blocking(self.user_end))
-            self.inode = os.fstat(user).st_ino
-            for fd in {self.user_end, *(fd for fd, other in list(OURS.items()) if other is self)}:
-                os.dup2(user, fd, inheritable=os.get_inheritable(fd))
-            os.close(user)
-            old, self.engine_end = self.engine_end, engine
-            entry.attach_fd(self.stack._world, self.handle, engine, self.user_end)
-            os.close(old)
+            if not self.alone:
+                entry.attach_fd(self.stack._world, self.handle, -1, -1, 0)
+                self._replace(pairs.lone())
+                self.alone = True
+                engine, self.engine_end = self.engine_end, -1
+                os.close(engine)            # who waits for the file that was there wakes up
+                return
+            self.alone = False
+            self.engine_end = pairs.join(self.user_end)
+            state = FULL
+            if self.engine_end < 0:
+                self.engine_end, user = pairs.pair()
+                self._replace(user)
+                state = 0
+            entry.attach_fd(self.stack._world, self.handle, self.engine_end, self.user_end, state)
+
+    def _is_unconnected(self) -> bool:
+        return self.handle >> 56 == Kind.TCP and entry.poll(
+            self.stack._world, self.handle) & ~POLLERR == UNCONNECTED
+
+    def _replace(self, user: int) -> None:
+        """Another file for the user's end, under the numbers of the one that was there."""
+        os.set_blocking(user, os.get_blocking(self.user_end))
+        fds = {fd for fd in (self.user_end, *(fd for fd, other in list(OURS.items()) if other is self))
+               if self.is_at(fd)}
+        told = epolls.forget(fds)
+        self.inode = os.fstat(user).st_ino
+        for fd in fds:
+            os.dup2(user, fd, inheritable=os.get_inheritable(fd))
+        os.close(user)
+        epolls.restore(told)
 
     # Objects and descriptors
 
@@ -128,8 +151,9 @@ class Description:
         with self.lock:
             if fd == self.user_end:
                 engine, self.engine_end, self.user_end = self.engine_end, -1, -1
-                entry.attach_fd(self.stack._world, self.handle, -1, -1)
-                os.close(engine)
+                entry.attach_fd(self.stack._world, self.handle, -1, -1, 0)
+                if engine >= 0:
+                    os.close(engine)
         if kept is not None:
             kept.release()
 
@@ -180,6 +204,8 @@ class Description:
         with self.lock:
             self.handle = 0
             engine, self.engine_end = self.engine_end, -1
+            if self.alone and self.is_at(self.user_end):
+                pairs.end(self.user_end)
         if engine >= 0:
             os.close(engine)
 

@@ -388,7 +388,7 @@ def flush_unit(world: int, nothing: int) -> int:
         w.tcp.notify_head = t.ep.notify_next
         t.ep.notified = 0
         if t.ep.fd_engine >= 0:
-            endpoint.show(t.ep, calls.shown(w.tcp, t))
+            endpoint.show(t.ep, calls.poll(w.tcp, t))
         watch.on_change(w, t.ep)
         announce(w, t.ep, t.state == tcb.State.LISTEN)
         if t.state == tcb.State.CLOSED and t.due == 0:

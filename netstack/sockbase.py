@@ -202,6 +202,11 @@ class Base:
             if r != -EINTR:             # between two waits Python runs its signal handlers
                 raise self._error(r)
 
+    def _forget_attempt(self) -> None:
+        """A call that waited has told that connecting failed: the stream is as it was before (inet_stream_connect)."""
+        entry.forget_attempt(self._world, self._handle)
+        self._description.follow()
+
     # Modes and options
 
     def settimeout(self, timeout: float | None, /) -> None:

@@ -95,6 +95,7 @@ class Transfer(Base):
         n = memoryview(data).nbytes
         waits = self._patience != 0 and not flags & MSG_DONTWAIT
         sent = self._begin_with(data, where, waits)
+        self._description.follow()
         if sent == -EAGAIN:                         # it is open, or another thread's text was the first
             return self.send(data, flags & ~MSG_FASTOPEN)
         if sent < 0 and sent != -EINPROGRESS:
@@ -106,6 +107,8 @@ class Transfer(Base):
         self._await(-EAGAIN, POLLOUT, 0, flags)
         error = int(entry.get_option(self._world, self._handle, SO_ERROR))
         if error != 0:
+            if self._patience < 0:
+                self._forget_attempt()
             raise self._error(-abs(error))
         sent = max(sent, 0)
         if sent < n:

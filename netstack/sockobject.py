@@ -102,6 +102,7 @@ class socket(Transfer, metaclass=ABCMeta):
         r = entry.listen(self._world, self._handle, max(0, backlog))
         if r < 0:
             raise self._error(r)
+        self._description.follow()
 
     def accept(self) -> tuple[socket, Any]:
         """Wait for a connection: (a socket for it, the peer's address)."""
@@ -151,8 +152,7 @@ class socket(Transfer, metaclass=ABCMeta):
         r = entry.disconnect(self._world, self._handle)
         if r < 0:
             raise self._error(r)
-        if r == 1:
-            self._description.renew_descriptor()
+        self._description.follow()
 
     def set_handler(self, function: Any, /, *, text: bytes = b"") -> None:
         """Have a function of an Exchange (netstack.handlers) called in the engine; None: no more.
@@ -170,6 +170,8 @@ class socket(Transfer, metaclass=ABCMeta):
         hi, lo, port, scope = names.parse(self._stack, self._af, address, "connect")
         sys.audit("socket.connect", self, address)
         r = int(entry.connect(self._world, self._handle, hi, lo, port, scope))
+        if self._description.user_end >= 0:
+            self._description.follow()
         patience = self._patience
         if patience == 0 or not (r == -EINPROGRESS or (r == -EALREADY and patience < 0)):
             return r
@@ -183,7 +185,11 @@ class socket(Transfer, metaclass=ABCMeta):
         if r < 0:
             return int(r)
         r = int(entry.get_option(self._world, self._handle, SO_ERROR))
-        return 0 if r == EISCONN else -abs(r)
+        if r == EISCONN:
+            return 0
+        if r != 0 and patience < 0:
+            self._forget_attempt()
+        return -abs(r)
 
     def getsockname(self) -> Any:
         """Our address."""
@@ -263,6 +269,7 @@ class socket(Transfer, metaclass=ABCMeta):
         r = entry.shutdown(self._world, self._handle, how)
         if r < 0:
             raise self._error(r)
+        self._description.follow()
 
     def close(self) -> None:
         """Close; calls of other threads on this socket end with EBADF.  Files made from it keep it open."""

@@ -28,7 +28,7 @@ from .data import (
 )
 from .handling import set_handler
 from .inplace import begin_read, begin_write, end_read, end_write
-from .life import accept, bind, close, connect, disconnect, listen, open, shutdown
+from .life import accept, bind, close, connect, disconnect, forget_attempt, listen, open, shutdown
 from .many import select, wakeup, watch_for
 from .stack import background, has_frames, lock, next_deadline, run, stop, turn, unlock
 from .status import (
@@ -75,6 +75,7 @@ __all__ = [
     "end_read",
     "end_write",
     "fastopen_key",
+    "forget_attempt",
     "get_option",
     "group",
     "has_frames",

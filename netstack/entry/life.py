@@ -8,9 +8,7 @@ from ..endpoint import (
     BOUND_PORT,
     DONTROUTE,
     FREEBIND,
-    HUNG_UP,
     NO_PORT,
-    PEER_CLOSED,
     Endpoint,
     Kind,
     handle,
@@ -190,10 +188,21 @@ def connect(w: World, h: int, ep: Endpoint, hi: int, lo: int, port: int, scope: 
     return result
 
 
+@call
+def forget_attempt(w: World, h: int, ep: Endpoint) -> int:
+    """A connect that waited has told of its failure: the stream is as it was before."""
+    if handles.is_tcp(h):
+        drive.lock(w)
+        t = handles.connection(w, ep.index)
+        if t.state == State.CLOSED and t.was_open == 0 and ep.remote_port != 0:
+            calls.forget_attempt(w.tcp, t)
+        drive.unlock(w)
+    return 0
+
+
 @held_call
 def disconnect(w: World, h: int, ep: Endpoint) -> int:
-    """connect(2) with AF_UNSPEC: 0, or 1 when the descriptor behind fileno() has told of an end, which it cannot take
-    back; or -errno."""
+    """connect(2) with AF_UNSPEC: 0, or -errno."""
     if handles.is_tcp(h):
         return _disconnect_stream(w, ep, handles.connection(w, ep.index))
     if ep.kind == Kind.SELECTOR:
@@ -211,7 +220,7 @@ def _disconnect_stream(w: World, ep: Endpoint, t: Tcb) -> int:
     drive.lock(w)
     now = drive.time(w)
     w.tcp.now = now
-    result = 1 if ep.fd_state & (PEER_CLOSED | HUNG_UP) else 0
+    result = 0
     if ep.handler != 0 or t.space.rcv_lent or t.space.snd_lent:
         result = -EBUSY
     else:

@@ -231,12 +231,12 @@ def state(w: World, h: int, ep: Endpoint) -> int:
 
 
 @call
-def attach_fd(w: World, h: int, ep: Endpoint, engine_end: int, user_end: int) -> int:
-    """Keep a pair of descriptors in step with the endpoint's readiness (fileno); -1: no longer."""
+def attach_fd(w: World, h: int, ep: Endpoint, engine_end: int, user_end: int, state: int) -> int:
+    """Keep a pair of descriptors that shows `state` in step with the endpoint's readiness (fileno); -1: no longer."""
     drive.lock(w)
     ep.fd_engine = engine_end
     ep.fd_user = user_end
-    ep.fd_state = 0
+    ep.fd_state = state
     ep.looked = 0
     _tell(w, h, ep)
     drive.unlock(w)

@@ -103,10 +103,13 @@ def connect(tcp: Tcp, net: Net, t: Tcb, hi: int, lo: int, port: int, now: int) -
         return -EISCONN if t.fast.deferred else -EALREADY
     if t.state == State.LISTEN:
         return -EISCONN
-    if t.state != State.CLOSED or (t.ep.remote_port != 0 and (t.was_open or t.ep.error != 0)):
+    if t.state != State.CLOSED or (t.ep.remote_port != 0 and t.was_open):
         return _already_connected(t)
-    if t.ep.remote_port != 0:
-        _forget_attempt(tcp, t)
+    if t.ep.remote_port != 0:                           # an attempt failed, and nobody has come back for it since
+        error = t.ep.error if t.ep.error != 0 else ECONNABORTED
+        forget_attempt(tcp, t)
+        t.ep.error = 0
+        return -error
     if port == 0:
         return -ECONNREFUSED
     e = t.ep
@@ -196,8 +199,11 @@ def open_with(tcp: Tcp, t: Tcb, address: int, n: int, waits: int, now: int) -> i
 
 
 @compiled
-def _forget_attempt(tcp: Tcp, t: Tcb) -> None:
-    """An earlier connect failed, and its error was told: the socket is as it was before (connect(2), Linux)."""
+def forget_attempt(tcp: Tcp, t: Tcb) -> None:
+    """An earlier connect failed, and its error was told by a connect: the socket is as it was before (connect(2)).
+
+    Until then, as on Linux, it is at its end: readable, and hung up.
+    """
     e = t.ep
     demux.remove(tcp, t)
     t.hash_next = 0
@@ -393,7 +399,7 @@ def recv(t: Tcb, address: int, n: int, flags: int, owner: bool) -> int:
     if t.ep.error != 0:
         return -_take_error(t)
     if ended:
-        if t.state == State.CLOSED and t.was_open == 0:
+        if t.state == State.CLOSED and t.was_open == 0 and t.ep.remote_port == 0:
             return -ENOTCONN
         return 0
     if t.state == State.LISTEN:
@@ -470,6 +476,8 @@ def shutdown(tcp: Tcp, t: Tcb, how: int, now: int) -> int:
         return -ENOTCONN
     if t.state == State.SYN_SENT:
         fail(tcp, t, ECONNRESET)                            # as Linux, whatever is shut: connect tells who waits in it
+        forget_attempt(tcp, t)
+        notify(tcp, t)
         return 0
     if how != SHUT_WR:
         t.read_closed = 1
@@ -630,7 +638,7 @@ def poll(tcp: Tcp, t: Tcb) -> int:
     if t.ep.error != 0:
         bits |= POLLERR
     sending_over = t.fin != 0 or t.state in (State.CLOSED, State.TIME_WAIT)
-    ended = has_ended(t) and (t.was_open != 0 or (t.ep.error != 0 and t.ep.remote_port != 0))
+    ended = has_ended(t) and (t.was_open != 0 or t.ep.remote_port != 0)
     if t.state == State.CLOSED or (sending_over and ended):
         bits |= POLLHUP
     if ended:
@@ -644,14 +652,4 @@ def poll(tcp: Tcp, t: Tcb) -> int:
         bits |= POLLPRI
     if sending_over or is_writable(tcp, t):
         bits |= POLLOUT
-    return bits
-
-
-@compiled
-def shown(tcp: Tcp, t: Tcb) -> int:
-    """... as the descriptor behind fileno() has it: it cannot take back that it is hung up, so not before there was a
-    connection; until then it is only readable."""
-    bits = poll(tcp, t)
-    if t.state == State.CLOSED and t.was_open == 0:
-        return (bits & ~(POLLHUP | POLLRDHUP)) | POLLIN
     return bits
