@@ -54,7 +54,8 @@ class Background(IntEnum):
     PARKED = 4          # a long one: an application thread has been asleep in poll(2) for a while
 
 
-SLICE = 100 * MS        # a blocked call comes back to Python this often, for the sake of signals
+SLICE = 100 * MS        # a blocked call comes back to Python this often, for the sake of signals: in the main thread
+PATIENCE = 5000 * MS    # ... in the others, for exceptions that another thread has sent (PyThreadState_SetAsyncExc)
 NAP = 1 * MS
 LONG_NAP = 64 * MS
 SERVING = 32            # naps for which a selector's thread is expected back from what was ready
@@ -176,7 +177,7 @@ def leave(w: World, h: int, ep: Endpoint) -> None:
 @compiled
 def wait(w: World, h: int, ep: Endpoint, events: int, deadline: int) -> int:
     """Wait until `ep` has one of `events` (or an error): its readiness; 0 at the deadline; -EINTR after a slice."""
-    until = min(deadline, time(w) + SLICE)
+    until = min(deadline, time(w) + _slice(w))
     enter_call(ep)
     result = STEPPED_DOWN
     if _is_to_drive(w, ep):
@@ -187,6 +188,12 @@ def wait(w: World, h: int, ep: Endpoint, events: int, deadline: int) -> int:
     if result == 0 and until < deadline:
         return -EINTR
     return result
+
+
+@compiled
+def _slice(w: World) -> int:
+    """How long this thread may stay away from Python, ns."""
+    return SLICE if w.patience == 0 or libc.pthread_self() == w.main_thread else w.patience
 
 
 @compiled

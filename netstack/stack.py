@@ -37,13 +37,14 @@ from .attention import Attention
 from .clock import VirtualClock
 from .config import Settings
 from .description import DETACHED
+from .drive import PATIENCE
 from .drivers import CaptureFile
 from .endpoint import POLLPRI
 from .links import Links
 from .machine import address_of, addressof
 from .resolver import Resolver, functions
 from .tcp import algorithms
-from .warm import ensure_compiled
+from .warm import ensure_compiled, to_be_compiled
 from .world import Profile
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ class Stack(Links):
             profile, seed=seed, virtual=self.clock is not None, start=self.clock.now if self.clock else 0)
         ensure_compiled()               # progress on stderr, if the compiler has to run
         engine.set_units(self._record)
+        self._record.main_thread = threading.main_thread().ident or 0
+        if not to_be_compiled():
+            self._record.patience = PATIENCE
         self._attention = Attention(self._record, self._names)
         self._world: int = addressof(self._record)
         self._net = self._record.net
@@ -136,6 +140,7 @@ class Stack(Links):
         """The engine is compiled now (`warm.change_over`)."""
         with self._guard():
             engine.set_units(self._record)
+            self._record.patience = PATIENCE
             self._net.attention = 1         # the thread comes back to Python, and goes into the new form
         if self.clock is None:
             self._wait = entry.wait

@@ -92,6 +92,11 @@ def ensure_compiled(quiet: bool = False) -> Report:
     return Report(True, made, time.monotonic() - started)
 
 
+def to_be_compiled() -> bool:
+    """Whether this process is interpreted until there is an image: then `change_over` comes, or never does."""
+    return IMAGE and not loaded.is_there()
+
+
 def _at_hand(piece: Any) -> bool:
     """Whether an entry function or a unit can be called without compiling."""
     return is_cached(piece) if hasattr(piece, "py_func") else _is_made(piece)
@@ -229,7 +234,8 @@ def _make_image() -> str:
 def change_over() -> None:
     """The image has been loaded: from now on it is called.
 
-    Threads inside an interpreted call come out of it within `drive.SLICE`; until then both forms are at work.
+    Threads inside an interpreted call come out of it within `drive.SLICE` (`World.patience`); until then both forms are
+    at work.
     """
     forget_addresses()
     instead = {plain: loaded.function(plain) for plain in ENTERED}

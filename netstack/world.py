@@ -77,6 +77,8 @@ class World:
     rung: u32               # 1: the bell has been rung, and no sleeper has read it yet
     bell_value: i64
     promised: i64           # 1: its owner rings the bell when it lets go of the world
+    main_thread: i64        # as pthread_self(3) says: only there Python runs handlers of signals
+    patience: i64           # ns that a wait of another thread stays away from Python; 0: as that of the main thread
     destination: Destination                # of the datagram being sent
     poll_fds: Annotated[Array[i64], 18]     # struct pollfd: fd, events, revents
     units: Units

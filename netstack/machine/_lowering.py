@@ -554,6 +554,11 @@ def _futex_wake(context: Any, builder: Any, p: Any, n: Any) -> Any:
     return _call(builder, "syscall", I64, [I64] * 7, [number, p, op, n, zero, zero, zero])
 
 
+@_lower(libc.pthread_self, 0)
+def _pthread_self(context: Any, builder: Any) -> Any:
+    return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(I64, []), "pthread_self"), [])
+
+
 def _clock(builder: Any, which: int) -> Any:
     ts = cgutils.alloca_once(builder, ir.ArrayType(I64, 2))
     first = builder.bitcast(ts, I64.as_pointer())

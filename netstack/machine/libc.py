@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import time
 
 from .primitive import primitive
@@ -121,6 +122,12 @@ def futex_wake(p: int, n: int) -> int:
     """Wake up to n threads that sleep on the word at p: how many (FUTEX_WAKE_PRIVATE)."""
     return _result(_c.syscall(ctypes.c_long(SYS_FUTEX), ctypes.c_void_p(p), ctypes.c_long(129),
                               ctypes.c_long(n), None, None, ctypes.c_long(0)))
+
+
+@primitive
+def pthread_self() -> int:
+    """This thread: what `threading.get_ident` says."""
+    return threading.get_ident()
 
 
 @primitive

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -144,6 +145,14 @@ def test_clocks(call):
     before = time.time_ns()
     now = call(libc.realtime)
     assert before <= now <= time.time_ns()
+
+
+def test_this_thread(call):
+    seen = [call(libc.pthread_self)]
+    thread = threading.Thread(target=lambda: seen.append(call(libc.pthread_self)))
+    thread.start()
+    thread.join()
+    assert seen == [threading.get_ident(), thread.ident]
 
 
 def test_every_system_call_is_tested():

@@ -21,6 +21,12 @@ WATCHERS = ("select", "poll", "epoll")
 SECURE = ("TLS handshake", "TLS read", "TLS write")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """No thread comes back by itself: what ends a call wakes it."""
+    monkeypatch.setattr("netstack.stack.PATIENCE", 1 << 60)
+
+
 def each(names, value):
     """A part of a column of the table."""
     return dict.fromkeys(names, value)

@@ -186,7 +186,7 @@ def test_so_many_threads_blocked_at_once(end):
                 thread.start()
         finally:
             threading.stack_size(old)
-        # They look for signals ten times a second, so hardly ever does each of them sleep at the same moment.
+        # They look into Python every few seconds, so perhaps not each of them sleeps at the same moment.
         slept: set[int] = set()
         until(lambda: slept.update(i for i, (c, _) in enumerate(pairs) if blocked(c)) or len(slept) == readers,
               "all in recv", PATIENCE)
