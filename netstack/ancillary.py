@@ -91,6 +91,17 @@ def of_datagram(sock: Base, prefix: bytes) -> list[Message]:
     return told
 
 
+def of_text(sock: Base) -> list[Message]:
+    """... of the text that a stream has just given."""
+    told: list[Message] = []
+    asks = sock._description.kept
+    if asks.get(SOCKET << 16 | SO_TIMESTAMP):
+        when = entry.arrival(sock._world, sock._handle)
+        if when > 0:
+            _of_socket(sock, asks, when, 0, told)
+    return told
+
+
 def _of_socket(sock: Base, asks: dict[int, Any], when: int, drops: int, told: list[Message]) -> None:
     stamp = asks.get(SOCKET << 16 | SO_TIMESTAMP, 0)
     if stamp:

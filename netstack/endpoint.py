@@ -118,6 +118,7 @@ class Endpoint:
     recv_limit: u32         # SO_RCVBUF as set, bytes; 0: the default
     send_limit: u32
     transparent: u8         # 1: IP_TRANSPARENT: its address need not be ours, and it sends from it
+    stamped: u8             # 1: a stream that knows when text came (SO_TIMESTAMP; arrivals.py)
 
 
 # Bits of `bound`

@@ -12,6 +12,7 @@ from .errors import EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from .ip import route
 from .machine import MS, SECOND, compiled, ring
 from .tcp import (
+    arrivals,
     congestion,
     defer,
     fastopen,
@@ -36,6 +37,7 @@ SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE = SOL_SOCKET | 7, SOL_SOCKET | 
 SO_LINGER, SO_REUSEPORT, SO_RCVLOWAT, SO_BINDTODEVICE = (SOL_SOCKET | 13, SOL_SOCKET | 15, SOL_SOCKET | 18,
                                                          SOL_SOCKET | 25)
 LONGEST_POLL = 0xFFFE       # us that SO_BUSY_POLL can say; a longer one is as long
+SO_TIMESTAMP = SOL_SOCKET | 29
 SO_ACCEPTCONN, SO_BUSY_POLL, SO_BINDTOIFINDEX = SOL_SOCKET | 30, SOL_SOCKET | 46, SOL_SOCKET | 62
 TCP_NODELAY, TCP_MAXSEG, TCP_CORK = IPPROTO_TCP | 1, IPPROTO_TCP | 2, IPPROTO_TCP | 3
 TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = IPPROTO_TCP | 4, IPPROTO_TCP | 5, IPPROTO_TCP | 6
@@ -386,6 +388,10 @@ def _put_tcp(w: World, t: Tcb, option: int, value: int, now: int) -> int:
         _restart_keepalive(w, t, now)
     elif option == SO_OOBINLINE:
         tcb.own_rare(w.tcp, t).urgent.inline = flag
+    elif option == SO_TIMESTAMP:
+        if flag > t.ep.stamped:
+            arrivals.begin(tcb.own_rare(w.tcp, t).arrivals, t.rcv.tail)
+        t.ep.stamped = flag
     elif option == SO_LINGER:
         t.reset_on_close = 1 if value == 0 else 0
     elif option == TCP_NODELAY:

@@ -25,7 +25,6 @@ from .sockbase import MSG_DONTWAIT, NEVER, Base, c_int
 MSG_PEEK = int(real.MSG_PEEK)
 MSG_WAITALL = int(real.MSG_WAITALL)
 MSG_TRUNC = int(real.MSG_TRUNC)
-MSG_CTRUNC = int(real.MSG_CTRUNC)
 MSG_ERRQUEUE = 0x2000
 MSG_MORE = int(real.MSG_MORE)
 MSG_OOB = int(real.MSG_OOB)
@@ -538,16 +537,16 @@ class Transfer(Base):
         if self._kind is _TCP:
             got = self.recv_into(one, 0, flags)
             answer |= flags & MSG_OOB
-            if self._description.tells_rest and ancbufsize < real.CMSG_LEN(_int.size):
-                answer |= MSG_CTRUNC
-            elif self._description.tells_rest:
+            if self._description.kept and got > 0:
+                told = ancillary.of_text(self)
+            if self._description.tells_rest:
                 told.append((IPPROTO_TCP, TCP_CM_INQ, _int.pack(self._rest())))
         else:
             got, told, cut, sender = self._receive_message(one, flags & NOT_OURS)
             answer |= cut
-            if told:
-                told, cut = ancillary.fit(told, to_int(ancbufsize))
-                answer |= cut
+        if told:
+            told, cut = ancillary.fit(told, to_int(ancbufsize))
+            answer |= cut
         if len(views) != 1:
             start = 0
             for view in views:

@@ -172,9 +172,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_SOCKET, real.SO_DONTROUTE): Option(Form.FLAG, "only to hosts on the link: no gateway"),
     (_SOCKET, real.SO_PRIORITY): Option(Form.KEPT, "kept and given back"),
     (_SOCKET, real.SO_SNDLOWAT): Option(Form.FIXED, "1", writable=False, default=1),
-    (_SOCKET, SO_TIMESTAMP): Option(Form.STAMP, "recvmsg tells when a datagram came, a struct timeval",
-                                    kinds=_DATAGRAMS),
-    (_SOCKET, SO_TIMESTAMPNS): Option(Form.STAMP, "the same, a struct timespec", kinds=_DATAGRAMS),
+    (_SOCKET, SO_TIMESTAMP): Option(Form.STAMP, "recvmsg tells when a datagram or text came, a struct timeval"),
+    (_SOCKET, SO_TIMESTAMPNS): Option(Form.STAMP, "the same, a struct timespec"),
     (_SOCKET, real.SO_MARK): Option(Form.KEPT, "kept and given back"),
     (_SOCKET, SO_RXQ_OVFL): Option(Form.ASK, "recvmsg tells how many datagrams found the queue full, if any did"),
     (_SOCKET, SO_INCOMING_CPU): Option(Form.KEPT, "kept and given back", default=-1),
@@ -415,6 +414,8 @@ def _keep(sock: Base, option: Option, level: int, name: int, number: int) -> Non
     kept = sock._description.kept
     if option.form is Form.STAMP:
         kept[_SOCKET << 16 | SO_TIMESTAMP] = name if number else 0      # whichever it is, the other one is off
+        if sock._kind is Kind.TCP:
+            _engine_set(sock, _SOCKET, SO_TIMESTAMP, 1 if number else 0)
         return
     if not option.least <= number <= option.most:
         raise _invalid()

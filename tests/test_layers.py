@@ -32,6 +32,7 @@ MECHANISMS = {
     "accecn",
     "accecn_option",
     "acked",
+    "arrivals",
     "bbr",
     "challenge",
     "congestion",

@@ -33,6 +33,7 @@ from .many import select, wakeup, watch_for
 from .stack import background, has_frames, lock, next_deadline, run, stop, turn, unlock
 from .status import (
     KEY_LEN,
+    arrival,
     attach_fd,
     bbr_info,
     fastopen_key,
@@ -61,6 +62,7 @@ __all__ = [
     "SIOCOUTQ",
     "SIOCOUTQNSD",
     "accept",
+    "arrival",
     "attach_fd",
     "available",
     "await_available",

@@ -118,6 +118,12 @@ def _write_keys(key: Key, backup: Key, keys: int, address: int) -> int:
 
 
 @call
+def arrival(w: World, h: int, ep: Endpoint) -> int:
+    """When the text came that a stream's last `recv` gave, ns; 0: nobody knows (SO_TIMESTAMP)."""
+    return rare(handles.connection(w, ep.index)).arrivals.told if handles.is_tcp(h) else 0
+
+
+@call
 def tcp_info(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
     """TCP_INFO: write struct tcp_info (tcp/info.py) to `address`, where there is room for n bytes.  Its size."""
     if not handles.is_tcp(h):

@@ -6,7 +6,7 @@ from ..endpoint import URGENT, Endpoint, enter_call, on_nothing_read
 from ..errors import EAGAIN, EBUSY, EINPROGRESS, EISCONN, ENOTCONN, EOPNOTSUPP
 from ..machine import addressof, compiled, offsetof, ring, store64
 from ..machine import lock as mutex
-from ..tcp import calls, inplace, memory, receive, tcb
+from ..tcp import arrivals, calls, inplace, memory, receive, tcb
 from ..tcp.tcb import Tcb, has_rare, notify, own_rare
 from ..world import World
 
@@ -131,16 +131,27 @@ def recv(w: World, ep: Endpoint, t: Tcb, address: int, n: int, flags: int) -> in
     if ep.handler != 0 or (t.space.rcv_lent and not flags & (MSG_PEEK | MSG_OOB)):
         mutex.unlock(addressof(t) + RCV_LOCK)
         return -EBUSY
-    result = calls.recv(t, address, n, flags, False)
+    result = calls.NEEDS_WORLD if ep.stamped else calls.recv(t, address, n, flags, False)
     if result == calls.NEEDS_WORLD:
         drive.lock(w)                                   # after the reading side's lock, never before it
         result = calls.recv(t, address, n, flags, True)
+        if ep.stamped:
+            _stamp(t, result, flags)
         drive.unlock(w)
     if result > 0 and not flags & (MSG_PEEK | MSG_OOB):
         _fit(w, t)
     mutex.unlock(addressof(t) + RCV_LOCK)
     _after_recv(w, ep, t, result, flags)
     return result
+
+
+@compiled
+def _stamp(t: Tcb, result: int, flags: int) -> None:
+    """SO_TIMESTAMP: of what was read, and not of urgent data.  The caller owns the world."""
+    a = tcb.rare(t).arrivals
+    a.told = 0
+    if result > 0 and not flags & MSG_OOB:
+        arrivals.on_read(a, t.rcv.head + (result if flags & MSG_PEEK else 0))
 
 
 @compiled

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..errors import ECONNRESET
 from ..machine import addressof, compiled, copy, offsetof, sizeof, table, timers, zero
-from . import calls, demux, listen, receive
+from . import arrivals, calls, demux, listen, receive
 from .accecn import AccEcn
 from .challenge import Challenge
 from .eor import Ends
@@ -93,4 +93,5 @@ def _clean(tcp: Tcp, t: Tcb) -> None:
     zero(addressof(r.ends), ENDS_SIZE)
     zero(addressof(r.urgent), URGENT_SIZE)
     zero(addressof(r.challenge), CHALLENGE_SIZE)
+    arrivals.begin(r.arrivals, 0)
     r.urgent.inline = inline

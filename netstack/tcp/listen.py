@@ -11,7 +11,7 @@ from ..errors import Drop
 from ..ip.address import is_link_local, is_v4
 from ..ip.net import Net
 from ..machine import addressof, be64, compiled, copy, sizeof, table
-from . import accecn, accecn_option, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
+from . import accecn, accecn_option, arrivals, cookies, demux, ecn, fastopen, isn, memory, path, rto, seq, space, window
 from .header import ACK, MAX_WSCALE, Segment, default_mss
 from .tcb import (
     GENERATIONS,
@@ -374,6 +374,9 @@ def inherit(tcp: Tcp, t: Tcb, listener: Tcb) -> None:
     t.cork = listener.cork
     if rare(listener).urgent.inline:
         own_rare(tcp, t).urgent.inline = 1
+    if listener.ep.stamped:
+        arrivals.begin(own_rare(tcp, t).arrivals, t.rcv.tail)
+        t.ep.stamped = 1
     t.reset_on_close = listener.reset_on_close
     t.cc.algorithm = listener.cc.algorithm
     t.pacing.most = listener.pacing.most

@@ -12,10 +12,10 @@ from ..errors import Drop
 from ..machine import MS, addressof, arena, at, compiled, fence_seq, offsetof, put16, put32, ring
 from ..machine import lock as mutex
 from ..machine.arena import Arena
-from . import drs, dsack, foresee, quickack, ranges, rto, seq, space, timestamps, window
+from . import arrivals, drs, dsack, foresee, quickack, ranges, rto, seq, space, timestamps, window
 from . import memory as mem
 from .header import FIN, NOP, PSH, SACK, SYN, URG, Segment
-from .tcb import Tcb, Tcp, arm, held, hold, notify, release_held
+from .tcb import Tcb, Tcp, arm, held, hold, notify, rare, release_held
 
 RCV_LOCK = offsetof(Tcb, "rcv_lock")
 SND_LOCK = offsetof(Tcb, "snd_lock")
@@ -191,6 +191,8 @@ def place(tcp: Tcp, t: Tcb, seg: Segment, now: int) -> int:
         tcp.pressing = 1
     gained = seq.diff(nxt, t.rcv_nxt)
     t.rcv_nxt = nxt
+    if t.ep.stamped:
+        arrivals.note(rare(t).arrivals, t.rcv.tail + gained, ring.head(t.rcv), now)
     ring.set_tail(t.rcv, t.rcv.tail + gained)
     t.stats.bytes_received += gained
     t.stats.last_data_received = now

@@ -37,6 +37,7 @@ from . import memory as mem
 from . import ranges, runs, stats
 from .accecn import AccEcn
 from .acked import Acked
+from .arrivals import Arrivals
 from .challenge import Challenge, Challenges
 from .congestion import WORDS, Algorithm, Congestion, own
 from .cookies import Overflow
@@ -144,6 +145,7 @@ class Rare:
     key: Key                # TCP_FASTOPEN_KEY: of the cookies that a listener gives
     backup: Key             # ... whose cookies are good too, if there are two
     options: IpOptions      # IP_OPTIONS
+    arrivals: Arrivals      # SO_TIMESTAMP
 
 
 @record

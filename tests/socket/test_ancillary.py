@@ -9,9 +9,11 @@ from contextlib import ExitStack
 
 import pytest
 
+import netstack
 from netstack import ancillary as names
-from netstack import entry
+from netstack import entry, sockdata
 
+from ..waiting import until
 from .beside import ask, same
 
 IP, IP6, SOCKET, UDP = real.IPPROTO_IP, real.IPPROTO_IPV6, real.SOL_SOCKET, real.IPPROTO_UDP
@@ -119,6 +121,130 @@ def test_time_of_arrival(both, option):
             others = [receiver.getsockopt(SOCKET, o) for o in (names.SO_TIMESTAMP, names.SO_TIMESTAMPNS)]
             return level, kind, before - 10**9 <= came <= after + 10**9, others
     assert same(both, look)[2]
+
+
+def streams(life, make, option=None):
+    """Two ends of a connection; the first one, and its listener, want to be told."""
+    with make(real.AF_INET) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        if option is not None:
+            listener.setsockopt(SOCKET, option, 1)
+        client = life.enter_context(make(real.AF_INET))
+        client.connect(listener.getsockname())
+        return life.enter_context(listener.accept()[0]), client
+
+
+STAMPS = [names.SO_TIMESTAMP, names.SO_TIMESTAMPNS]
+
+
+@pytest.fixture
+def stamping():
+    """The kernel notes when segments come a moment after the first socket has asked, as long as one asks."""
+    with ExitStack() as life:
+        conn, client = streams(life, real.socket, names.SO_TIMESTAMP)
+        until(lambda: client.send(b"x") and conn.recvmsg(1, LOTS)[1])
+        yield
+
+
+@pytest.mark.parametrize("option", STAMPS)
+def test_time_of_text(both, stamping, option):
+    def look(make):
+        def came(got):
+            """How much, and whether what is told of it is when it came."""
+            data, told, flags, _ = got
+            found = []
+            for level, kind, value in told:
+                if len(value) != 16:
+                    found.append((level, kind, len(value)))
+                    continue
+                seconds, part = struct.unpack("qq", value)
+                at = seconds * 10**9 + part * (1000 if kind == names.SO_TIMESTAMP else 1)
+                found.append((level, kind, before - 10**9 <= at <= time.time_ns() + 10**9))
+            return data, found, flags
+
+        with ExitStack() as life:
+            conn, client = streams(life, make, option)
+            asked = [conn.getsockopt(SOCKET, o) for o in STAMPS]
+            before = time.time_ns()
+            client.sendall(b"early, and more")
+            found = [came(conn.recvmsg(3, LOTS, real.MSG_PEEK)), came(conn.recvmsg(3, LOTS)),
+                     came(conn.recvmsg(3, LOTS)), came(conn.recvmsg(2, 20)), came(conn.recvmsg(2, 0)), conn.recv(2)]
+            conn.setsockopt(real.IPPROTO_TCP, sockdata.TCP_CM_INQ, 1)
+            found.append(came(conn.recvmsg(100, LOTS)))
+            client.sendall(b"x")
+            conn.setsockopt(SOCKET, STAMPS[1 - STAMPS.index(option)], 1)
+            before = time.time_ns()
+            client.sendall(b"two")
+            conn.recv(1)
+            found += [came(conn.recvmsg_into([bytearray(1), bytearray(1)], LOTS)),
+                      came(conn.recvmsg(1, LOTS, real.MSG_WAITALL))]
+            conn.setsockopt(SOCKET, option, 0)
+            client.sendall(b"none")
+            found.append(came(conn.recvmsg(4, LOTS, real.MSG_WAITALL)))
+            conn.setsockopt(SOCKET, option, 1)
+            client.sendall(b"last")
+            client.shutdown(real.SHUT_WR)
+            found += [came(conn.recvmsg(4, LOTS, real.MSG_WAITALL)), came(conn.recvmsg(4, LOTS))]
+            return asked, found
+    assert same(both, look)[1][0] == (b"ear", [(SOCKET, option, True)], 0)
+
+
+def test_time_of_urgent_data(both, stamping):
+    def look(make):
+        with ExitStack() as life:
+            conn, client = streams(life, make, names.SO_TIMESTAMP)
+            client.sendall(b"a")
+            client.send(b"!", real.MSG_OOB)
+            poller = select.poll()
+            poller.register(conn, select.POLLPRI)
+            assert poller.poll(60_000)
+            return (conn.recvmsg(1, LOTS, real.MSG_OOB)[:3], [len(m[2]) for m in conn.recvmsg(9, LOTS)[1]])
+    assert same(both, look) == ((b"!", [], real.MSG_OOB), [16])
+
+
+def told_at(got):
+    (_, kind, value), = got[1]
+    assert kind == names.SO_TIMESTAMPNS
+    seconds, ns = struct.unpack("qq", value)
+    return seconds * 10**9 + ns
+
+
+def test_each_byte_has_its_time(clock):
+    """What one call gives came when its last byte did."""
+    with netstack.Stack(clock) as stack, ExitStack() as life:
+        conn, client = streams(life, stack.socket, names.SO_TIMESTAMPNS)
+        times = []
+        for _ in range(3):
+            stack.advance(1)
+            times.append(stack._now())
+            client.sendall(b"abc")
+        assert [told_at(conn.recvmsg(n, LOTS)) for n in (1, 2, 4, 2)] == [times[0], times[0], times[2], times[2]]
+        stack.advance(1)
+        client.sendall(b"d")
+        conn.disconnect()
+        with stack.create_server(("127.0.0.1", 0)) as server:
+            stack.advance(1)
+            conn.connect(server.getsockname())
+            life.enter_context(server.accept()[0]).sendall(b"e")
+            assert told_at(conn.recvmsg(9, LOTS)) == stack._now()
+
+
+def test_what_came_before_anybody_asked(stack):
+    """Nobody knows when (on Linux only if no socket of the host asks)."""
+    before = stack._tcp.rares.live
+    with ExitStack() as life:
+        conn, client = streams(life, stack.socket)
+        client.sendall(b"before")
+        assert conn.recv(6, real.MSG_PEEK | real.MSG_WAITALL) == b"before"
+        conn.setsockopt(SOCKET, names.SO_TIMESTAMP, 1)
+        assert conn.recvmsg(6, LOTS)[1] == []
+        client.sendall(b"after")
+        assert len(conn.recvmsg(5, LOTS, real.MSG_WAITALL)[1]) == 1
+        assert stack._tcp.rares.live == before + 1
+        client.close()
+        assert conn.recvmsg(5, LOTS)[:2] == (b"", [])
+    until(lambda: stack._tcp.rares.live == before)
 
 
 def test_drops_are_told(both):
