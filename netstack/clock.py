@@ -41,6 +41,17 @@ class Member(Protocol):
     _attention: Attention
 
 
+class Task(Protocol):
+    """What Python does beside the stacks, such as a DHCP client (`VirtualClock.attend`)."""
+
+    @property
+    def deadline(self) -> int:
+        """When it has something to do next, ns; NEVER."""
+
+    def poll(self, now: int) -> bool:
+        """Do what there is to do now, without waiting: whether there was anything."""
+
+
 class VirtualClock:
     """A clock for `Stack(clock=...)`; several stacks on one clock live in the same time."""
 
@@ -49,6 +60,7 @@ class VirtualClock:
         self.now = START                        # ns
         self._random = random.Random(seed)
         self._members: list[Member] = []
+        self._tasks: list[Task] = []
         self._lock = threading.RLock()
         self._running: dict[int, bool] = {}     # threads that have blocked here: whether they are outside now
 
@@ -74,9 +86,24 @@ class VirtualClock:
             if member in self._members:
                 self._members.remove(member)
 
+    def attend(self, task: Task) -> None:
+        """From now on `task.poll` is called at its deadline, and when the stacks have come to rest.
+
+        In the thread that lets time pass.
+        """
+        with self._lock:
+            self._tasks.append(task)
+
+    def dismiss(self, task: Task) -> None:
+        """... and no longer."""
+        with self._lock:
+            if task in self._tasks:
+                self._tasks.remove(task)
+
     def next_event(self) -> int:
         """When something is due next, ns; NEVER if nothing is."""
-        return min((entry.next_deadline(m._world) for m in self._members), default=NEVER)
+        return min(min((entry.next_deadline(m._world) for m in self._members), default=NEVER),
+                   min((task.deadline for task in self._tasks), default=NEVER))
 
     def settle(self) -> None:
         """Do what there is to do now, in every stack, until no frame is under way."""
@@ -86,7 +113,11 @@ class VirtualClock:
                 for member in list(self._members):
                     if entry.turn(member._world, self.now) == 1:
                         busy = True
-                if not busy and not any(entry.has_frames(m._world) for m in self._members):
+                if busy or any(entry.has_frames(m._world) for m in self._members):
+                    continue
+                for task in list(self._tasks):
+                    busy |= task.poll(self.now)
+                if not busy:
                     self._look()
                     return
         raise RuntimeError(f"the stacks did not come to rest at {self.time()} s: frames in a circle?")
@@ -113,7 +144,7 @@ class VirtualClock:
         """Let time pass until `target`, ns."""
         with self._lock:
             self.settle()
-            if len(self._members) == 1:
+            if len(self._members) == 1 and not self._tasks:
                 entry.run(self._members[0]._world, self.now, target)
             else:
                 while (due := self.next_event()) <= target:

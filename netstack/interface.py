@@ -4,14 +4,16 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import names
+from . import names, views
 from .ip import setup
 from .ip.address import State
 from .ip.net import Interface as Record
 
 if TYPE_CHECKING:
+    from .dhcp import Lease
+    from .dhcp.agent import Agent
     from .drivers import Driver
     from .links import Links
 
@@ -121,6 +123,53 @@ class Interface:
             r = setup.remove_address(self.stack._net, self._record.index, hi, lo, self.stack._now())
         if r < 0:
             raise OSError(-r, f"{self.name}: no address {address}")
+
+    def dhcp(self, timeout: float | None = 30.0, **options: Any) -> Lease:
+        """The lease of a DHCP server (RFC 2131), when there is one: at once, if this interface has one already.
+
+        It is renewed for as long as the stack is open; `lease.close()` ends it.  Without a client in the background
+        (`Stack.attach`, ip="dhcp") one is started, which ends with a TimeoutError.  `timeout`: seconds, None: no limit.
+        `options`: `host_name` that the server is told, `address` that we would like, `client_id` (bytes; by default
+        1 and the MAC address), `release`: tell the server at the end that the address is free.
+
+        Raises TimeoutError; ValueError for an interface without Ethernet, or wrong options; OSError EBUSY for options
+        when a client is there, ESHUTDOWN when the stack is closed meanwhile, ECANCELED when the client is ended.
+        """
+        agent = self.stack._agents.get(self.index)
+        if agent is not None and options:
+            raise OSError(errno.EBUSY, f"{self.name}: there is a DHCP client already")
+        if agent is not None:
+            return agent.wait(timeout)
+        agent = self._ask_dhcp(options)
+        try:
+            return agent.wait(timeout)
+        except BaseException:
+            agent.close()
+            raise
+
+    def _ask_dhcp(self, options: dict[str, Any]) -> Agent:
+        """Start a DHCP client."""
+        from .dhcp.agent import Agent
+
+        self.stack._check()
+        _ = self._record                # ENODEV
+        agent = Agent(self, **options)
+        if self.stack._agents.setdefault(self.index, agent) is not agent:
+            raise OSError(errno.EBUSY, f"{self.name}: there is a DHCP client already")
+        agent.start()
+        return agent
+
+    @property
+    def lease(self) -> Lease | None:
+        """What a DHCP server has granted it; None: nothing."""
+        agent = self.stack._agents.get(self.index)
+        return None if agent is None else agent.lease
+
+    @property
+    def neighbours(self) -> dict[str, str]:
+        """Addresses on the link, and what is known of each: "incomplete" (asked for), "reachable", "stale" ..."""
+        with self.stack._guard():
+            return views.neighbours(self.stack._net, self._record.index)
 
     def detach(self) -> None:
         """Take the interface out of the stack and close its device."""

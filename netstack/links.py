@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from operator import index as to_int
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import entry, names, views
 from .clock import VirtualClock
@@ -17,7 +17,14 @@ from .ip.address import LINK_LOCAL_HI
 from .ip.link import LOOPBACK
 from .ip.net import Medium, Net
 
+if TYPE_CHECKING:
+    from .dhcp import Lease
+    from .dhcp.agent import Agent
+    from .resolver import Resolver
+    from .resolver.config import Server
+
 LINK_LOCAL_PREFIX = 64
+DHCP = "dhcp"               # in the place of an address
 
 
 class Links:
@@ -31,6 +38,9 @@ class Links:
     _interfaces: dict[int, Interface]
     _names: dict[int, str]
     _capture: CaptureFile | None
+    _agents: dict[int, Agent]       # DHCP clients, by interface
+    _told: tuple[list[Server], list[str]]   # what DHCP servers have told the resolver last
+    resolver: Resolver
 
     def start(self) -> None:
         """See Stack.start."""
@@ -78,7 +88,8 @@ class Links:
                name: str | None = None, *, dad: bool = True, link_local: bool = True) -> Interface:
         """Add an interface on a device.
 
-        `ip`, `ip6`: its addresses with prefix length, one or several.  `gateway`,
+        `ip`, `ip6`: its addresses with prefix length, one or several.  `ip="dhcp"`: a
+        DHCP server is asked, in the background (`Interface.dhcp` waits for it).  `gateway`,
         `gateway6`: the default routers.  `mtu`: by default the device's.
         `dad=False`: use IPv6 addresses at once, without asking first whether
         somebody has them (which takes a second, Interface.is_ready).
@@ -89,7 +100,8 @@ class Links:
             raise TypeError(f"a driver (netstack.drivers), not {driver!r}")
         if driver.stack is not None:
             raise OSError(errno.EBUSY, f"{driver!r} is attached already")
-        addresses = [_checked(a, 4) for a in _several(ip)] + [_checked(a, 6) for a in _several(ip6)]
+        asks = ip == DHCP
+        addresses = [_checked(a, 4) for a in _several(None if asks else ip)] + [_checked(a, 6) for a in _several(ip6)]
         gateways = [g for g in (gateway, gateway6) if g is not None]
         hops = [names.parse_host(g, "gateway") for g in gateways]
         mtu = driver.mtu if mtu is None else mtu
@@ -110,10 +122,12 @@ class Links:
                 interface.add_address(str(address), dad=dad)
             for text in gateways:
                 self.add_route("default6" if ":" in text else "default", gateway=text, interface=interface)
+            self.start()
+            if asks:
+                interface._ask_dhcp({})
         except BaseException:
             self._detach(interface)
             raise
-        self.start()
         return interface
 
     def _add(self, driver: Driver, mtu: int, name: str) -> Interface:
@@ -139,12 +153,19 @@ class Links:
             return
         if interface.index == LOOPBACK:
             raise ValueError("the loopback interface stays")
+        agent = self._agents.get(interface.index)
+        if agent is not None:
+            agent.close()
         with self._guard():
             interface.driver.close()
             setup.remove_interface(self._net, interface.index)
             del self._interfaces[interface.index]
             del self._names[interface.index]
         interface.driver.stack = None
+
+    def dhcp(self, interface: str | int | Interface, timeout: float | None = 30.0, **options: Any) -> Lease:
+        """An address from a DHCP server for an interface; see Interface.dhcp."""
+        return self.interface(interface).dhcp(timeout, **options)
 
     @property
     def interfaces(self) -> list[Interface]:

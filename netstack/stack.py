@@ -84,6 +84,8 @@ class Stack(Links):
         self._lifetime = threading.Lock()
         self._interfaces = {}
         self._names = {}
+        self._agents = {}
+        self._told = [], []
         self._sockets: dict[int, weakref.ref[Base]] = {}    # by id
         self._handlers = handlers.Table()
         self._capture: CaptureFile | None = None
@@ -164,7 +166,10 @@ class Stack(Links):
                 self._thread = thread
 
     def close(self) -> None:
-        """End every blocked call, the thread, the capture and the devices.  Twice does no harm."""
+        """End every blocked call, the threads, the capture and the devices.  Twice does no harm."""
+        if not self.closed:
+            for agent in list(self._agents.values()):       # they may still have something to say
+                agent.close()
         with self._lifetime:
             if self._closed:
                 return
@@ -235,6 +240,9 @@ class Stack(Links):
         """In a forked child: the engine, its devices and threads are the parent's."""
         self._lifetime = threading.Lock()
         self._thread = None
+        for agent in self._agents.values():
+            agent.abandon()
+        self._agents.clear()
         for sock in self._live_sockets():
             sock._handle = 0
             sock._own_fd = -1

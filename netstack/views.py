@@ -8,6 +8,8 @@ from . import names
 from .datagram import Sock
 from .endpoint import POLLERR, POLLHUP, POLLIN, POLLOUT, Endpoint, Kind
 from .errors import Drop
+from .ip.cache import Neighbour
+from .ip.cache import State as Known
 from .ip.net import Net
 from .machine import addressof, at
 from .machine.record import REGISTRY
@@ -59,6 +61,15 @@ def routes(net: Net, interfaces: dict[int, str]) -> list[Route]:
         found.append(Route(f"{names.text(r.hi, r.lo)}/{r.prefix - 96 if v4 else r.prefix}", gateway,
                            interfaces.get(r.interface, str(r.interface)), r.metric, source))
     return found
+
+
+def neighbours(net: Net, interface: int) -> dict[str, str]:
+    """The addresses in the neighbour table of an interface, with their states."""
+    table = net.neighbours
+    base = addressof(table) + table.data
+    every = (at(Neighbour, base + index * table.stride) for index in range(1, table.used + 1))
+    return {names.text(n.hi, n.lo): Known(n.state).name.lower() for n in every
+            if n.state != Known.NONE and n.interface == interface}
 
 
 def drops(net: Net) -> dict[str, int]:
