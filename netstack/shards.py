@@ -28,6 +28,7 @@ from .clock import VirtualClock
 from .drivers import Driver
 from .drivers.sharded import Owners, Sharded
 from .interface import Interface
+from .links import DHCP
 from .stack import Stack
 from .world import Profile
 
@@ -114,6 +115,8 @@ class Shards:
             raise ValueError(f"{len(drivers)} queues for {len(self.stacks)} worlds")
         if len({driver.mac for driver in drivers}) != 1:
             raise ValueError("the queues of an interface have one MAC address")
+        if ip == DHCP:
+            raise ValueError("DHCP is for one Stack: the address of an interface of several worlds is configured")
         ip = ip if ip is None or isinstance(ip, str) else list(ip)
         ip6 = ip6 if ip6 is None or isinstance(ip6, str) else list(ip6)
         made: list[Interface] = []

@@ -169,7 +169,7 @@ class Stack(Links):
         """End every blocked call, the threads, the capture and the devices.  Twice does no harm."""
         if not self.closed:
             for agent in list(self._agents.values()):       # they may still have something to say
-                agent.close()
+                agent.close(why=errno.ESHUTDOWN)
         with self._lifetime:
             if self._closed:
                 return

@@ -16,9 +16,11 @@ import os
 import random
 import select
 import threading
+import time
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, cast
 
 from . import options
 from .client import HEARING, Client, State
@@ -29,6 +31,7 @@ from .message import Message
 
 if TYPE_CHECKING:
     from ..interface import Interface
+    from ..stack import Stack
 
 log = logging.getLogger("netstack")
 MS = 1_000_000
@@ -44,7 +47,7 @@ class Agent:
     def __init__(self, interface: Interface, *, host_name: str | None = None, client_id: bytes | None = None,
                  address: str | None = None, release: bool = False) -> None:
         """ValueError: not Ethernet, or what no message can say."""
-        driver, stack = interface.driver, interface.stack
+        driver, stack = interface.driver, cast("Stack", interface.stack)
         if not driver.ethernet or driver.point_to_point:
             raise ValueError(f"{interface.name}: DHCP needs an Ethernet link")
         name = (host_name or "").encode("ascii", "replace")
@@ -56,8 +59,9 @@ class Agent:
         self._stack = stack
         self._release = release
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._waiting: list[SimpleQueue[None]] = []     # a thread's own each: Ctrl-C cannot leave anything locked
         self._over = False
+        self._why = errno.ECANCELED         # ... for who waits
         self._bell = -1
         self._thread: threading.Thread | None = None
         self._link = Link(interface)
@@ -97,16 +101,20 @@ class Agent:
         self._thread = thread
         thread.start()
 
-    def close(self, release: bool | None = None) -> None:
-        """End it; what the lease has set is taken back.  `release`: tell the server; None: as it was told."""
+    def close(self, release: bool | None = None, why: int = errno.ECANCELED) -> None:
+        """End it; what the lease has set is taken back.  `release`: tell the server; None: as it was told.
+
+        `why`: the errno for whoever waits.
+        """
         with self._lock:
             if self._over:
                 return
             self._over = True
+            self._why = why
             released = (self._release if release is None else release) and self._client.lease is not None
             self._client.stop(released)
             self._link.close()
-            self._changed.notify_all()
+        self._wake()
         if released:                        # its datagram may wait for the server's link address
             self._stack.wait_for(self._knows_all, FAREWELL)
         with suppress(OSError):             # the stack is closed, or the interface is gone
@@ -134,7 +142,7 @@ class Agent:
         """In a forked child: the thread is the parent's."""
         self._over = True
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._waiting.clear()
         self._thread = None
         if self._bell >= 0:
             os.close(self._bell)
@@ -145,15 +153,32 @@ class Agent:
         if clock is not None:
             clock.wait_until(self._is_decided, timeout)
         else:
-            with self._changed:
-                self._changed.wait_for(self._is_decided, timeout)
+            self._sleep(timeout)
         lease = self.lease
         if lease is not None:
             return lease
-        self._stack._check()
         if self._over:
-            raise OSError(errno.ECANCELED, f"{self._interface.name}: the DHCP client was ended")
+            raise OSError(self._why, f"{self._interface.name}: the DHCP client was ended")
         raise TimeoutError(f"{self._interface.name}: no lease from a DHCP server within {timeout:g} s ({self.state})")
+
+    def _sleep(self, timeout: float | None) -> None:
+        """Until there is a lease, or it is over, or the time is."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        woken: SimpleQueue[None] = SimpleQueue()
+        self._waiting.append(woken)
+        try:
+            while not self._is_decided():
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return
+                with suppress(Empty):
+                    woken.get(timeout=left)
+        finally:
+            self._waiting.remove(woken)
+
+    def _wake(self) -> None:
+        for woken in list(self._waiting):
+            woken.put(None)
 
     def _is_decided(self) -> bool:
         return self._over or self.lease is not None
@@ -232,12 +257,14 @@ class Agent:
 
     def use(self, lease: Lease) -> None:
         """See Host."""
+        log.info("%s: %s from %s", self._interface.name, lease.ip, lease.server)
         self._configuration.use(lease)
         tell_resolver(self._stack)
-        self._changed.notify_all()
+        self._wake()
 
     def give_up(self) -> None:
-        """See Host."""
+        """See Host.  "SHOULD notify the local users of the problem" (4.4.5)."""
+        log.warning("%s: the address of the DHCP server is not ours any more", self._interface.name)
         self._configuration.clear()
         tell_resolver(self._stack)
 

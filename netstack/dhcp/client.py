@@ -85,8 +85,9 @@ class Client:
         self._mac = mac
         self._dice = dice
         self._on_close = on_close
-        self._same = {Code.CLIENT: client_id or b"\1" + mac}
-        self._asks = {Code.WANTED: WANTED, Code.LARGEST: largest.to_bytes(2, "big"), Code.VENDOR: VENDOR}
+        self._same: dict[int, bytes] = {Code.CLIENT: client_id or b"\1" + mac}
+        self._asks: dict[int, bytes] = {Code.WANTED: WANTED, Code.LARGEST: largest.to_bytes(2, "big"),
+                                        Code.VENDOR: VENDOR}
         if host_name:
             self._asks[Code.HOST_NAME] = host_name
         self._xid = 0
@@ -278,10 +279,10 @@ class Client:
 
     # Messages (4.4.1, table 5)
 
-    def _broadcast(self, type: Type, options: dict[Code, bytes], now: int) -> None:
+    def _broadcast(self, type: Type, options: dict[int, bytes], now: int) -> None:
         self._host.broadcast(self._message(type, None, options, now))
 
-    def _message(self, type: Type, address: str | None, options: dict[Code, bytes], now: int = 0) -> Message:
+    def _message(self, type: Type, address: str | None, options: dict[int, bytes], now: int = 0) -> Message:
         """`address`: ours, which the server may answer to; without, it is to answer to everybody."""
         asks = type in (Type.DISCOVER, Type.REQUEST)
         return Message(REQUEST, self._xid, secs=min((now - self._began) // SECOND, MOST_SECS) if asks else 0,

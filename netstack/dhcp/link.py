@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import socket as real
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from . import message as messages
 from .message import CLIENT_PORT, SERVER_PORT, Malformed, Message
@@ -21,6 +21,7 @@ from .message import CLIENT_PORT, SERVER_PORT, Malformed, Message
 if TYPE_CHECKING:
     from ..interface import Interface
     from ..sockobject import socket as Socket
+    from ..stack import Stack
 
 IPV4 = 0x0800                   # EtherType
 EVERYBODY = b"\xff" * 6
@@ -40,6 +41,7 @@ class Link:
 
     def __init__(self, interface: Interface) -> None:
         self._interface = interface
+        self._stack = cast("Stack", interface.stack)
         self._socket: Socket | None = None
 
     def listen(self, wanted: bool) -> None:
@@ -47,7 +49,7 @@ class Link:
         if not wanted:
             self.close()
         elif self._socket is None:
-            sock = self._interface.stack.socket(real.AF_INET, real.SOCK_DGRAM)
+            sock = self._stack.socket(real.AF_INET, real.SOCK_DGRAM)
             try:
                 sock.setblocking(False)
                 sock.setsockopt(real.SOL_SOCKET, real.SO_REUSEADDR, 1)
@@ -67,7 +69,7 @@ class Link:
 
     def fileno(self) -> int:
         """The descriptor that is readable when a message is there; -1: nothing is listened for."""
-        return -1 if self._socket is None else self._socket.fileno()
+        return -1 if self._socket is None else int(self._socket.fileno())
 
     def hear(self) -> Message | None:
         """The next message that has come; what is none is passed over."""
@@ -92,7 +94,7 @@ class Link:
         self.listen(True)
         data = messages.build(message)
         if message.ciaddr == 0:
-            with self._interface.stack.socket(real.AF_PACKET, real.SOCK_DGRAM, 0) as sock:
+            with self._stack.socket(real.AF_PACKET, real.SOCK_DGRAM, 0) as sock:
                 sock.sendto(datagram(data), (self._interface.name, IPV4, 0, 0, EVERYBODY))
         else:
             self._send(data, message.ciaddr, ALL)
@@ -123,7 +125,7 @@ def datagram(data: bytes) -> bytes:
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     data += bytes(len(data) & 1)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = int(sum(struct.unpack(f"!{len(data) // 2}H", data)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -143,8 +143,8 @@ def _pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
 def build(message: Message) -> bytes:
     """The bytes of a message; its type is the first option."""
     m = message
-    first = {Code.TYPE: m.options[Code.TYPE]} if Code.TYPE in m.options else {}
-    body = b"".join(_written(code, value) for code, value in {**first, **m.options}.items())
+    order = sorted(m.options, key=lambda code: code != Code.TYPE)
+    body = b"".join(_written(code, m.options[code]) for code in order)
     data = _fixed.pack(m.op, m.htype, len(m.chaddr), 0, m.xid, m.secs, m.flags, m.ciaddr, m.yiaddr, m.siaddr, m.giaddr,
                        m.chaddr, b"", b"", COOKIE)
     return (data + body + bytes([Code.END])).ljust(SHORTEST, b"\0")

@@ -18,7 +18,8 @@ from .message import Code, Malformed
 
 INFINITE = 0xFFFF_FFFF          # seconds that do not end (RFC 2131 3.3)
 LEAST_MTU = 68                  # (RFC 2132 5.1)
-MOST_NAMES = 64                 # of a search list
+MOST_NAMES = 64                 # of a search list; what follows is not read
+MOST_JUMPS = 127                # of one name, which has no more labels than that
 LONGEST_NAME = 253
 POINTER = 0xC0                  # a label that goes on elsewhere (RFC 1035 4.1.4)
 
@@ -52,7 +53,7 @@ def mask(data: bytes) -> int:
     """A subnet mask, as the length of its prefix."""
     if len(data) != 4:
         raise Malformed(f"a mask has 4 bytes, not {len(data)}")
-    value, = _number.unpack(data)
+    value = int(_number.unpack(data)[0])
     prefix = value.bit_count()
     if value != (0xFFFF_FFFF << (32 - prefix)) & 0xFFFF_FFFF:
         raise Malformed(f"{ipaddress.IPv4Address(value)} is no mask")
@@ -96,21 +97,21 @@ def domains(data: bytes) -> tuple[str, ...]:
 def search(data: bytes) -> tuple[str, ...]:
     """Option 119: names in DNS's form; a pointer counts from the option's first byte (RFC 3397 2)."""
     found: list[str] = []
-    at = 0
-    while at < len(data):
+    at = names = 0
+    while at < len(data) and names < MOST_NAMES:
         one, at = _dns_name(data, at)
+        names += 1
         if one and one not in found:
             found.append(one)
-        if len(found) == MOST_NAMES:
-            break
     if not found:
         raise Malformed("no name")
     return tuple(found)
 
 
 def _dns_name(data: bytes, at: int) -> tuple[str, int]:
-    """The name at a place, and where the next one stands.  A pointer leads backwards, so that each name ends."""
+    """The name at a place, and where the next one stands.  Lengths and jumps are bounded, so that each name ends."""
     labels: list[str] = []
+    jumps = 0
     end = -1
     while True:
         if at >= len(data):
@@ -122,8 +123,9 @@ def _dns_name(data: bytes, at: int) -> tuple[str, int]:
             if at + 2 > len(data):
                 raise Malformed("a pointer goes beyond its option")
             to = _short.unpack_from(data, at)[0] & 0x3FFF
-            if to >= at:
-                raise Malformed("a pointer does not lead backwards")
+            jumps += 1
+            if to >= at or jumps > MOST_JUMPS:
+                raise Malformed("a pointer does not lead backwards, or one of too many")
             end = at + 2 if end < 0 else end
             at = to
             continue
