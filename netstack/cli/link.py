@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ..interface import Interface
     from ..shards import Shards
     from ..stack import Stack
 
@@ -22,6 +23,8 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 
 KINDS = ("tap", "tun", "raw")            # of devices
+DHCP = "dhcp"                           # in the place of an IPv4 address
+LEASE = 60.0                            # seconds in which a DHCP server must have answered
 READY = 5.0                             # seconds that the check for duplicate addresses may take
 FINISH = 5.0                            # seconds for the last data
 SENDING = ("FIN-WAIT-1", "CLOSING", "LAST-ACK")     # closed here, not all acknowledged yet
@@ -30,7 +33,7 @@ MTU_LEAST_IPV6 = 1280                   # RFC 8200 5
 
 
 class Address(Text):
-    """An interface address with its prefix length, such as 10.0.0.2/24."""
+    """An interface address with its prefix length, such as 10.0.0.2/24; or "dhcp" for an IPv4 one."""
 
     name = "CIDR"
 
@@ -39,6 +42,8 @@ class Address(Text):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         example = "10.0.0.2/24" if self.version == 4 else "fd00::2/64"
+        if self.version == 4 and value == DHCP:
+            return DHCP
         kind = ipaddress.IPv4Interface if self.version == 4 else ipaddress.IPv6Interface
         if "/" not in str(value):
             self.fail(f"{value!r} has no prefix length; an example: {example}", param, ctx)
@@ -106,7 +111,7 @@ def link_options(function: F) -> F:
         click.option("--tun", metavar="NAME", help="... or a TUN device: IP packets without Ethernet."),
         click.option("--raw", metavar="NAME",
                      help="... or an interface of this host, on whose network we are a station (AF_PACKET)."),
-        click.option("--ip", type=Address(4), help="Our IPv4 address, such as 10.0.0.2/24."),
+        click.option("--ip", type=Address(4), help="Our IPv4 address, such as 10.0.0.2/24; dhcp: ask for one."),
         click.option("--ip6", type=Address(6), help="Our IPv6 address, such as fd00::2/64."),
         click.option("--gateway", type=Host(), help="The default router."),
         click.option("--mtu", type=click.IntRange(MTU_LEAST, MTU_MOST),
@@ -131,6 +136,10 @@ def _check(link: Link) -> None:
         raise click.UsageError(f"{', '.join(given)} without --tap, --tun or --raw: there is no link to give it to.")
     if devices and link.ip is None and link.ip6 is None:
         raise click.UsageError(f"{devices[0]} needs an address: --ip or --ip6 (or both).")
+    if link.ip == DHCP and link.tun is not None:
+        raise click.UsageError("--ip dhcp needs Ethernet: --tap or --raw.")
+    if link.ip == DHCP and link.gateway is not None and ":" not in link.gateway:
+        raise click.UsageError("--gateway and --ip dhcp: the DHCP server says which the router is.")
     if devices and not 0 < len(_device(link)[1].encode()) < 16:
         raise click.UsageError("the name of an interface has 1 to 15 bytes.")
     if link.ip6 is not None and link.mtu is not None and link.mtu < MTU_LEAST_IPV6:
@@ -172,6 +181,8 @@ def opened_shards(link: Link, queues: int) -> Iterator[Shards]:
     name = link.tap
     if name is None:
         raise click.UsageError("which TAP?  Give --tap NAME and --ip CIDR.")
+    if link.ip == DHCP:
+        raise click.UsageError("--ip dhcp is for one queue only.")
     from .. import Shards
     from ..drivers import Tap
     from ..warm import ensure_compiled
@@ -205,9 +216,21 @@ def _attach(host: Any, link: Link, make: Callable[[], Any]) -> None:
         refuse(str(error.strerror or error))
     except ValueError as error:
         refuse(str(error), 2)
+    if link.ip == DHCP:
+        _await_lease(made)
     if link.ip6 is not None:                # nobody else has it, we hope: asking takes a second (RFC 4862 5.4)
         first = made[0] if isinstance(made, tuple) else made
         first.stack.wait_for(lambda: first.is_ready, READY)
+
+
+def _await_lease(interface: Interface) -> None:
+    """Say on stderr what the DHCP server has granted; end the command if there is none."""
+    try:
+        lease = interface.dhcp(LEASE)
+    except OSError as error:
+        refuse(str(error.strerror or error))
+    seconds = "for good" if lease.lease_time is None else f"for {lease.lease_time} s"
+    click.echo(f"netstack: {lease.ip} from {lease.server}, {seconds}", err=True)
 
 
 def finish(stack: Stack) -> None:

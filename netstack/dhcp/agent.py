@@ -71,7 +71,7 @@ class Agent:
             self, driver.mac, random.SystemRandom() if clock is None else random.Random(clock.seed()),
             host_name=name, client_id=client_id or b"", largest=max(min(interface.mtu, LARGEST_MESSAGE),
                                                                     SMALLEST_MESSAGE),
-            address=int(ipaddress.IPv4Address(address)) if address is not None else 0, on_close=self.close)
+            address=int(ipaddress.IPv4Address(address)) if address is not None else 0, keeper=self)
 
     def __repr__(self) -> str:
         return f"<Agent of {self._interface.name}: {self.state}>"
@@ -128,6 +128,14 @@ class Agent:
             if thread is not threading.current_thread():
                 thread.join()
             os.close(self._bell)
+
+    def renew(self) -> None:
+        """Do so now."""
+        with self._lock:
+            if not self._over:
+                self._client.renew()
+                if self._bell >= 0:
+                    os.eventfd_write(self._bell, 1)
 
     def _knows_all(self) -> bool:
         return "incomplete" not in self._interface.neighbours.values()
@@ -282,3 +290,5 @@ def _run(reference: weakref.ref[Agent], bell: int) -> None:
         if sleep[0] >= 0:
             poller.register(sleep[0], select.POLLIN)
         poller.poll(sleep[1])
+        with suppress(BlockingIOError):
+            os.eventfd_read(bell)

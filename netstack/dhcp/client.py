@@ -10,11 +10,10 @@ socket, an interface or a clock.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from .lease import NEVER, SECOND, Lease, lease_of
+from .lease import NEVER, SECOND, Keeper, Lease, lease_of
 from .message import BROADCAST, REPLY, REQUEST, Code, Malformed, Message, Type
 
 FIRST_DELAY = 4 * SECOND        # (4.1) until a message is sent again, doubled each time
@@ -74,7 +73,7 @@ class Client:
     """One interface's client."""
 
     def __init__(self, host: Host, mac: bytes, dice: random.Random, *, host_name: bytes = b"", client_id: bytes = b"",
-                 largest: int = 1500, address: int = 0, on_close: Callable[[bool | None], None] | None = None) -> None:
+                 largest: int = 1500, address: int = 0, keeper: Keeper | None = None) -> None:
         """`largest`: bytes of the longest message that may come; `address`: that we would like, 0: any."""
         self.state = State.INIT
         self.deadline = 0
@@ -84,7 +83,7 @@ class Client:
         self._host = host
         self._mac = mac
         self._dice = dice
-        self._on_close = on_close
+        self._keeper = keeper
         self._same: dict[int, bytes] = {Code.CLIENT: client_id or b"\1" + mac}
         self._asks: dict[int, bytes] = {Code.WANTED: WANTED, Code.LARGEST: largest.to_bytes(2, "big"),
                                         Code.VENDOR: VENDOR}
@@ -139,6 +138,11 @@ class Client:
         self.deadline = NEVER
         self.lease = None
 
+    def renew(self) -> None:
+        """Do so at the next step, before T1: "A client MAY choose to" (4.4.5)."""
+        if self.state in HAVING:
+            self.deadline = 0
+
     def fail(self, now: int) -> None:
         """This host could not do what was to be done: once more, later."""
         if self.state in HAVING:
@@ -189,7 +193,7 @@ class Client:
     def _acknowledged(self, ack: Message, now: int) -> bool:
         known = self.lease or self._granted
         assert known is not None
-        lease = lease_of(ack, self._sent, self._on_close)
+        lease = lease_of(ack, self._sent, self._keeper)
         if lease.address != known.address:
             return False                    # not what was asked for
         if self.state is not State.REBINDING and lease.server != known.server:

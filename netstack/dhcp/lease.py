@@ -6,8 +6,8 @@ routes go before the routers).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .. import names
 from . import options
@@ -16,6 +16,16 @@ from .message import Code, Malformed, Message
 SECOND = 1_000_000_000
 NEVER = 1 << 62
 T1, T2 = 0.5, 0.875             # of the lease, if the server does not say (4.4.5)
+
+
+class Keeper(Protocol):
+    """Who keeps a lease: the agent."""
+
+    def close(self, release: bool | None = None) -> None:
+        """See Lease."""
+
+    def renew(self) -> None:
+        """See Lease."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Lease:
     renewal_time: int | None                # s: T1
     rebinding_time: int | None              # s: T2
     began: int = field(repr=False)          # ns of the stack's clock, when it was asked for
-    _close: Callable[[bool | None], None] | None = field(default=None, repr=False, compare=False)
+    _keeper: Keeper | None = field(default=None, repr=False, compare=False)
 
     @property
     def ip(self) -> str:
@@ -77,8 +87,13 @@ class Lease:
 
         `release`: tell the server, too (DHCPRELEASE); None: as `dhcp` was told.
         """
-        if self._close is not None:
-            self._close(release)
+        if self._keeper is not None:
+            self._keeper.close(release)
+
+    def renew(self) -> None:
+        """Ask the server now, not only at T1; waits for nothing (`interface.lease` is the new one, when it is there)."""
+        if self._keeper is not None:
+            self._keeper.renew()
 
     def __enter__(self) -> Lease:
         return self
@@ -87,7 +102,7 @@ class Lease:
         self.close()
 
 
-def lease_of(message: Message, began: int, close: Callable[[bool | None], None] | None = None) -> Lease:
+def lease_of(message: Message, began: int, keeper: Keeper | None = None) -> Lease:
     """What an OFFER or an ACK grants.  Malformed: nothing that can be used.
 
     An option that only adds something (routers, names, MTU) is passed over if it is not of its form.
@@ -123,7 +138,7 @@ def lease_of(message: Message, began: int, close: Callable[[bool | None], None] 
         search=options.read_if_good(found, Code.SEARCH) or domains,
         time_servers=options.read_if_good(found, Code.TIME_SERVER) or (),
         host_name=options.read_if_good(found, Code.HOST_NAME), mtu=options.read_if_good(found, Code.MTU),
-        lease_time=lease, renewal_time=t1, rebinding_time=t2, began=began, _close=close)
+        lease_time=lease, renewal_time=t1, rebinding_time=t2, began=began, _keeper=keeper)
 
 
 def _times(found: dict[int, bytes]) -> tuple[int | None, int | None, int | None]:

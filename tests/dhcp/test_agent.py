@@ -89,6 +89,16 @@ def test_renewals(net):
     assert addresses(interface) == ["10.0.0.5/24"]
 
 
+def test_renewed_before_its_time(net):
+    interface = net.stack.attach(net.wire, ip="dhcp")
+    first = interface.dhcp()
+    net.clock.advance(100)
+    first.renew()
+    net.clock.advance(1)
+    assert net.server.times == [0, 0, 100]
+    assert interface.lease.expires_at == first.expires_at + 100 * 10**9
+
+
 def test_rebinding(net):
     """From our address, though another interface has one, too."""
     net.stack.attach(Wire(), ip="192.0.2.1/24")
@@ -398,8 +408,7 @@ def test_a_device_that_is_gone(real):
     with real.stack._guard():
         interface._record.up = 0
     assert agent._client.lease is not None
-    agent._client.deadline = 0          # as if it were time to renew
-    os.eventfd_write(agent._bell, 1)
+    interface.lease.renew()
     until(lambda: agent.state == "RENEWING")
     with real.stack._guard():
         interface._record.up = 1
