@@ -11,6 +11,9 @@ import netstack.socket as ns
 from netstack.drivers import Impaired, Wire
 
 
+SECOND = netstack.clock.SECOND
+
+
 def delayed_pair(life, clock, **impairments):
     left, right = Wire.pair()
     a, b = (life.enter_context(netstack.Stack(clock=clock)) for _ in range(2))
@@ -31,6 +34,38 @@ def test_advance(clock):
     for wrong in (lambda: clock.advance(), lambda: clock.advance(1, until=2)):
         with pytest.raises(TypeError):
             wrong()
+
+
+def test_tasks(life, clock):
+    """Python that the clock calls: at its deadline, and when the stacks have come to rest."""
+    class Task:
+        deadline = clock.now + 3 * SECOND
+
+        def __init__(self):
+            self.calls = []
+
+        def poll(self, now):
+            if now < self.deadline:
+                return False
+            self.calls.append(clock.time())
+            self.deadline = netstack.clock.NEVER if len(self.calls) == 2 else self.deadline + SECOND
+            return True
+
+    task = Task()
+    a, _ = delayed_pair(life, clock)
+    clock.attend(task)
+    clock.advance(2)
+    assert task.calls == []
+    clock.advance(10)
+    assert task.calls == [3, 4]
+    task.deadline = clock.now + SECOND
+    assert clock.wait_until(lambda: len(task.calls) > 2, 5)         # a call that waits lets it come to that, too
+    assert clock.time() == 13
+    task.deadline = clock.now + SECOND
+    clock.dismiss(task)
+    clock.dismiss(task)
+    clock.advance(10)
+    assert len(task.calls) == 3
 
 
 def test_no_thread(life, clock):

@@ -369,3 +369,16 @@ def test_table_full(life):
     for s in made:
         s.close()
     stack.socket().close()
+
+
+def test_neighbours(virtual_pair):
+    interface = virtual_pair.a.interfaces[1]
+    virtual_pair.clock.advance(5)
+    assert "192.0.2.2" not in interface.neighbours
+    with virtual_pair.a.socket(ns.AF_INET, ns.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", ("192.0.2.9", 9))
+        sock.sendto(b"x", ("192.0.2.2", 9))
+        assert interface.neighbours["192.0.2.9"] == "incomplete"
+        virtual_pair.clock.advance(5)
+    assert {"192.0.2.2": "reachable", "192.0.2.9": "failed"}.items() <= interface.neighbours.items()
+    assert "192.0.2.2" not in virtual_pair.a.interfaces[0].neighbours

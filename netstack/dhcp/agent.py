@@ -199,7 +199,10 @@ class Agent:
         return self._client.deadline
 
     def poll(self, now: int) -> bool:
-        """Do what can be done now: whether there was something."""
+        """Do what can be done now: whether there was something.
+
+        What this host refuses (no port, no room for an address) is logged, and tried again later.
+        """
         with self._lock:
             if self._over:
                 return False
@@ -216,6 +219,7 @@ class Agent:
                     client.stop(False)
                 else:
                     log.warning("%s: DHCP: %s", self._interface.name, error)
+                    self._link.close()
                     client.fail(now)
             return busy
 

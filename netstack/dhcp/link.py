@@ -10,7 +10,6 @@ RFC 791, RFC 768 (the headers that the packet socket needs).
 """
 from __future__ import annotations
 
-import errno
 import socket as real
 import struct
 from typing import TYPE_CHECKING, cast
@@ -78,10 +77,6 @@ class Link:
                 data, (_, port) = self._socket.recvfrom(LARGEST)
             except BlockingIOError:
                 return None
-            except OSError as error:            # an ICMP error came back for what was sent
-                if error.errno in (errno.EBADF, errno.ESHUTDOWN, errno.ENOTSOCK):
-                    raise
-                continue
             if port == SERVER_PORT:
                 try:
                     return messages.parse(data)

@@ -19,6 +19,7 @@ from .message import Code, Malformed
 INFINITE = 0xFFFF_FFFF          # seconds that do not end (RFC 2131 3.3)
 LEAST_MTU = 68                  # (RFC 2132 5.1)
 MOST_NAMES = 64                 # of a search list; what follows is not read
+MOST_ROUTES = 64                # ... of a stack's 256, the same
 MOST_JUMPS = 127                # of one name, which has no more labels than that
 LONGEST_NAME = 253
 POINTER = 0xC0                  # a label that goes on elsewhere (RFC 1035 4.1.4)
@@ -148,7 +149,7 @@ def routes(data: bytes) -> tuple[Route, ...]:
     """Option 121: width of the mask, as many bytes of the network as it needs, router (RFC 3442)."""
     found: list[Route] = []
     at = 0
-    while at < len(data):
+    while at < len(data) and len(found) < MOST_ROUTES:
         width = data[at]
         n = (width + 7) // 8
         if width > 32 or at + 1 + n + 4 > len(data):

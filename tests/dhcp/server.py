@@ -4,7 +4,9 @@ It does what a test says; `heard` has every message that came, in order.
 """
 from __future__ import annotations
 
+import socket
 import threading
+from contextlib import suppress
 
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
@@ -103,6 +105,30 @@ class Server:
 
     def names(self):
         return [name for name, _ in self.heard]
+
+
+class SocketServer(Server):
+    """... on a socket of another stack, which has `ip`."""
+
+    def __init__(self, stack, ip="10.0.0.1"):
+        super().__init__(self, ip)
+        self.sock = stack.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self.sock.bind(("", 67))
+        self.sock.setblocking(False)
+
+    def poll(self, now):
+        busy = False
+        with suppress(BlockingIOError):
+            while True:
+                data, (source, _) = self.sock.recvfrom(2000)
+                self._dhcp(Ether() / IP(src=source) / UDP(sport=68, dport=67) / BOOTP(data))
+                busy = True
+        return busy
+
+    def inject(self, frame):
+        packet = Ether(frame)
+        self.sock.sendto(bytes(packet[UDP].payload), (packet[IP].dst, 68))
 
 
 def said(packet, option):

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -17,7 +18,7 @@ import netstack
 from netstack.drivers import Wire
 
 from ..waiting import until
-from .server import MAC, Server, said
+from .server import MAC, Server, SocketServer, said
 
 
 def addresses(interface):
@@ -229,6 +230,63 @@ def test_release_when_the_stack_is_closed(net):
     net.stack.close()
     net.server.poll(0)
     assert net.server.names()[-1] == "release"
+
+
+def test_no_room_for_an_address(net, caplog):
+    """It is logged, and tried again."""
+    interface = net.stack.attach(net.wire)
+    for i in range(20):
+        with suppress(OSError):
+            interface.add_address(f"10.1.{i}.1/24")
+    with pytest.raises(TimeoutError):
+        interface.dhcp(30)
+    assert "cannot add 10.0.0.5/24" in caplog.text
+    interface._ask_dhcp({})
+    net.clock.advance(1)
+    interface.remove_address("10.1.0.1")
+    assert interface.dhcp(100).address == "10.0.0.5"
+
+
+def test_no_port(net, caplog):
+    """A program has port 68: logged, and tried again when it has gone."""
+    with net.stack.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", 68))
+        interface = net.stack.attach(net.wire, ip="dhcp")
+        with pytest.raises(TimeoutError):
+            interface.dhcp(30)
+        assert "in use" in caplog.text
+    assert interface.dhcp(100).address == "10.0.0.5"
+
+
+def test_connections_on_an_address_that_is_gone(life, clock):
+    """They find no way, as on Linux, and end by their timeouts; on the address that comes back they go on."""
+    left, right = Wire.pair()
+    stack, other = (life.enter_context(netstack.Stack(clock)) for _ in range(2))
+    other.attach(right, ip="10.0.0.1/24")
+    server = SocketServer(other)
+    life.callback(server.sock.close)
+    clock.attend(server)
+    interface = stack.attach(left, ip="dhcp")
+    interface.dhcp()
+    listener = life.enter_context(other.create_server(("", 7)))
+    ours = life.enter_context(stack.create_connection(("10.0.0.1", 7)))
+    theirs = life.enter_context(listener.accept()[0])
+    server.silent = {"discover", "request"}
+    clock.advance(1001)
+    assert interface.lease is None
+    ours.sendall(b"late")
+    clock.advance(5)
+    assert [c.state for c in stack.connections() if c.protocol == "tcp"] == ["ESTABLISHED"]
+    server.silent = set()
+    interface.dhcp(100)
+    assert theirs.recv(10) == b"late"
+    server.silent = {"discover", "request"}
+    clock.advance(1001)
+    ours.sendall(b"never")
+    clock.advance(2000)
+    with pytest.raises(OSError) as caught:
+        ours.recv(1)
+    assert caught.value.errno in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 def test_nobody_answers(net):

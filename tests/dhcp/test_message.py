@@ -172,6 +172,10 @@ def test_is_no_value(code, data):
         options.read({code: bytes.fromhex(data)}, code)
 
 
+def test_so_many_routes_and_no_more():
+    assert len(options.routes(bytes([0, 10, 0, 0, 1]) * 10_000)) == options.MOST_ROUTES
+
+
 def test_a_search_list_costs_little():
     """Pointers in a circle or in a row, names that are all the same or none: what is read is bounded."""
     with pytest.raises(Malformed):
