@@ -10,7 +10,6 @@ import netstack
 import netstack.socket as ns
 from netstack.drivers import Impaired, Wire
 
-
 SECOND = netstack.clock.SECOND
 
 
@@ -52,7 +51,7 @@ def test_tasks(life, clock):
             return True
 
     task = Task()
-    a, _ = delayed_pair(life, clock)
+    delayed_pair(life, clock)
     clock.attend(task)
     clock.advance(2)
     assert task.calls == []
