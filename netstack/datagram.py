@@ -123,7 +123,7 @@ class Destination:
     interface: i64      # through this one; 0: the socket's
     ttl: i32            # -1: the socket's
     tos: i32            # -1: the socket's
-    dont_fragment: i32  # -1: the socket's
+    dont_fragment: i32  # (IPv6) -1: the socket's
     own_options: i32    # 1: these IPv4 options; 0: the socket's
     options: IpOptions
 
@@ -159,6 +159,8 @@ class Sock:
     ethertype: u16      # (packet) of frames that it hears; 3: all
     cooked: u8          # (packet) SOCK_DGRAM: without the link header
     hears_options: u8   # IP_RECVOPTS, IP_RETOPTS: options of what comes are kept
+    most: i32           # IPV6_MTU: bytes of a fragment at most; 0: what the path takes
+    dont_fragment: u8   # IPV6_DONTFRAG
     filter: Annotated[Array[u32], 8]    # (raw) ICMP_FILTER, ICMP6_FILTER: types that are not wanted
     seen: i64           # (packet) frames that were for it, dropped ones too
     drops: i64          # datagrams that found the queue full

@@ -10,6 +10,7 @@ from .datagram import FOUR, SIX, Sock, ring_size
 from .endpoint import DONTROUTE, FREEBIND, NO_PORT, RECVERR, RECVERR6, Endpoint, Kind
 from .errors import EINVAL, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from .ip import route
+from .ip.pmtu import LEAST_V6
 from .machine import MS, SECOND, compiled, ring
 from .tcp import (
     arrivals,
@@ -57,7 +58,7 @@ IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_MULTICAST_ALL 
     IPPROTO_IPV6 | 17, IPPROTO_IPV6 | 18, IPPROTO_IPV6 | 19, IPPROTO_IPV6 | 29)
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
-IPV6_V6ONLY, IPV6_TCLASS = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67
+IPV6_V6ONLY, IPV6_TCLASS, IPV6_DONTFRAG = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67, IPPROTO_IPV6 | 62
 IP_HDRINCL, IPV6_HDRINCL, IPV6_CHECKSUM = IPPROTO_IP | 3, IPPROTO_IPV6 | 36, IPPROTO_IPV6 | 7
 ICMP_FILTER = 255 << 16 | 0x100     # ... and seven more: 32 bits each (Linux has them as one struct)
 ICMPV6 = 58
@@ -125,6 +126,8 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
             return s.segment
         if option == UDP_GRO:
             return s.gro
+        if option == IPV6_DONTFRAG:
+            return s.dont_fragment
         if ep.kind == Kind.RAW and (option == IP_HDRINCL or option == IPV6_HDRINCL):
             return s.hdrincl
         if ep.kind == Kind.RAW and option == IPV6_CHECKSUM:
@@ -279,6 +282,10 @@ def put(w: World, h: int, ep: Endpoint, option: int, value: int, now: int) -> in
         if not handles.is_tcp(h) and (option == IP_RECVERR or option == IPV6_RECVERR) and not flag:
             s = handles.socket(w, handles.index_of(h))
             ring.set_head(s.failed, s.failed.tail)          # as Linux: the queue is emptied
+    elif option == IPV6_MTU and value != 0 and value < LEAST_V6:
+        return -EINVAL
+    elif option == IPV6_MTU and handles.is_tcp(h):
+        return 0                                            # as on Linux: nothing of a stream is cut
     elif option == IPV6_V6ONLY and ep.family == AF_INET6:
         if ep.local_port != 0:
             return -EINVAL
@@ -314,6 +321,12 @@ def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> in
         return 0
     if option == IP_RECVOPTS:
         s.hears_options = 1 if value != 0 else 0
+        return 0
+    if option == IPV6_DONTFRAG:
+        s.dont_fragment = 1 if value != 0 else 0
+        return 0
+    if option == IPV6_MTU:
+        s.most = value
         return 0
     if option == UDP_CORK:
         s.corked = 1 if value != 0 else 0

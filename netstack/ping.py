@@ -9,8 +9,9 @@ from . import datagram, udp
 from .datagram import Datagrams, Destination, Sock
 from .endpoint import RECVERR, RECVERR6, Kind
 from .errors import EDESTADDRREQ, EINVAL, EMSGSIZE, Drop
-from .ip import checksum
+from .ip import checksum, ipv6
 from .ip import output as ip_output
+from .ip.address import is_v4
 from .ip.net import SCRATCH_TRANSPORT, IcmpError, Net
 from .machine import addressof, be16, compiled, copy, load8, load32, put16, sum16
 
@@ -40,9 +41,9 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
         return -EDESTADDRREQ
     if n < HEADER_LEN:
         return -EINVAL
-    if n > udp.MAX_DATAGRAM:
-        return -EMSGSIZE
     v4 = s.ep.family == datagram.AF_INET
+    if n > (udp.MAX_DATAGRAM if v4 else ipv6.LARGEST):
+        return -EMSGSIZE
     if load8(address) != (ECHO_REQUEST if v4 else ECHO_REQUEST6) or load8(address + 1) != 0:
         return -EINVAL
     protocol = ICMP if v4 else ICMPV6
@@ -83,7 +84,7 @@ def error_arrives(d: Datagrams, net: Net, e: IcmpError, now: int) -> int:
     s = datagram.get(d, index)
     if s.ep.bound & (RECVERR | RECVERR6):
         udp.tell(d, net, s, e, 0, 0, now)
-    elif e.errno != 0:
+    elif e.errno != 0 and (e.mtu == 0 or (is_v4(e.dst_hi, e.dst_lo) and s.ep.pmtudisc != udp.DONT)):
         s.ep.error = e.errno
         datagram.notify(d, s)
     return Drop.NONE

@@ -188,7 +188,7 @@ def error_arrives(d: Datagrams, net: Net, e: IcmpError, now: int) -> bool:
             found = True
             if s.ep.bound & (RECVERR | RECVERR6):
                 udp.tell(d, net, s, e, 0, 0, now)
-            elif s.ep.remote_port != 0 and e.hard and e.errno != 0:
+            elif s.ep.remote_port != 0 and (e.hard or (e.mtu != 0 and s.ep.pmtudisc == udp.DO)) and e.errno != 0:
                 s.ep.error = e.errno
                 datagram.notify(d, s)
         index = s.ep.port_next

@@ -29,10 +29,11 @@ MSG_ERRQUEUE = 0x2000
 MSG_MORE = int(real.MSG_MORE)
 MSG_OOB = int(real.MSG_OOB)
 MSG_CMSG_CLOEXEC = 0x4000_0000
+AF_INET = int(real.AF_INET)
 IPPROTO_TCP = int(real.IPPROTO_TCP)
 TCP_CM_INQ = 36
 UDP_CORKED = int(real.IPPROTO_UDP) << 16 | 1
-LARGEST_DATAGRAM = 65507
+LARGEST_DATAGRAM, LARGEST_DATAGRAM6 = 65507, 65527
 MSG_FASTOPEN = entry.MSG_FASTOPEN
 SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
@@ -214,7 +215,7 @@ class Transfer(Base):
                     to = ancillary.plain((0, 0, 0, 0))
                 pieces = d.corked = [to]
             pieces.append(data)
-            if sum(map(len, pieces[1:])) > LARGEST_DATAGRAM:
+            if sum(map(len, pieces[1:])) > (LARGEST_DATAGRAM if self._af == AF_INET else LARGEST_DATAGRAM6):
                 d.corked = None
                 self._mark_corked()
                 raise OSError(EMSGSIZE, os.strerror(EMSGSIZE))

@@ -127,6 +127,7 @@ class Option:
     least: int = -1 << 31       # ... if it is in this range
     most: int = (1 << 31) - 1
     refused_for: int = 0        # errno of setting it for those, if it cannot be
+    lax: bool = False           # too few bytes for an int are 0 (ipv6(7))
 
 
 _TCP = frozenset((Kind.TCP,))
@@ -286,7 +287,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP6, real.IPV6_UNICAST_HOPS): Option(Form.INT, "hop limit; -1: the stack's default", six=True),
     (_IP6, real.IPV6_TCLASS): Option(Form.INT, "traffic class", six=True),
     (_IP6, IPV6_MTU_DISCOVER): Option(Form.INT, "IPV6_PMTUDISC_*", six=True),
-    (_IP6, IPV6_MTU): Option(Form.INT, "MTU of the path, once connected", writable=False, six=True),
+    (_IP6, IPV6_MTU): Option(Form.INT, "MTU of the path, once connected; set: bytes of a fragment at most, 1,280 at "
+                             "least; 0: what the path takes", six=True),
     (_IP6, IPV6_RECVERR): Option(Form.FLAG, "errors go into a queue, for MSG_ERRQUEUE", six=True),
     (_IP6, IPV6_RECVPKTINFO): Option(Form.ASK, "recvmsg tells interface and destination (IPV6_PKTINFO), a struct "
                                      "in6_pktinfo", six=True),
@@ -294,7 +296,8 @@ OPTIONS: dict[tuple[int, int], Option] = {
     (_IP6, IPV6_RECVTCLASS): Option(Form.ASK, "recvmsg tells the traffic class (IPV6_TCLASS), an int", six=True),
     (_IP6, IPV6_RECVORIGDSTADDR): Option(Form.ASK, "recvmsg tells where it was sent to, a struct sockaddr_in6",
                                          six=True),
-    (_IP6, real.IPV6_DONTFRAG): Option(Form.BIT, "kept and given back: no IPv6 packet is fragmented here", six=True),
+    (_IP6, real.IPV6_DONTFRAG): Option(Form.FLAG, "what the path does not take is EMSGSIZE, and not fragmented",
+                                       six=True, kept_for=_TCP, lax=True),
     (_IP6, IPV6_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", six=True),
     (_IP6, IPV6_TRANSPARENT): Option(Form.FLAG, "the same, and what is sent comes from it", six=True),
 }
@@ -381,7 +384,7 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
             raise _invalid()
         sock._description.tells_rest = number == 1
     elif option.form in _KEPT_HERE or sock._kind in option.kept_for:
-        _keep(sock, option, level, name, _number(value, option.narrow))
+        _keep(sock, option, level, name, _number(value, option.narrow, option.lax))
     elif option.form is Form.DEVICE:
         _engine_set(sock, _SOCKET, SO_BINDTOIFINDEX, _interface(sock, value))
     elif option.form is Form.ALGORITHM:
@@ -401,7 +404,7 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
         if r < 0:
             raise sock._error(r)
     else:
-        number = _number(value, option.narrow)
+        number = _number(value, option.narrow, option.lax)
         if option.form is Form.FLAG:
             number = 1 if number else 0
         elif option.form is Form.SIZE:
@@ -470,8 +473,10 @@ def _unpack(form: struct.Struct, value: Any) -> tuple[Any, ...]:
     return form.unpack_from(value)
 
 
-def _number(value: int | bytes, narrow: bool) -> int:
+def _number(value: int | bytes, narrow: bool, lax: bool = False) -> int:
     if isinstance(value, bytes):
+        if lax and len(value) < _int.size:
+            return 0
         if len(value) >= _int.size:
             return int(_int.unpack_from(value)[0])
         if narrow:

@@ -15,14 +15,17 @@ from .ip import output as ip_output
 from .ip.address import is_multicast, is_v4
 from .ip.ipv4_options import IpOptions
 from .ip.link import LOOPBACK
-from .ip.net import SCRATCH_TRANSPORT, IcmpError, Incoming, Net, Packet
+from .ip.net import CUT, OF_LINK, SCRATCH_TRANSPORT, IcmpError, Incoming, Net, Packet
 from .machine import addressof, at, be16, compiled, load32, put16, sum16
 
 PROTOCOL = 17
 HEADER_LEN = 8
 CHECKSUM = 6                    # where it stands in the header
-MAX_DATAGRAM = 65507            # that fits into an IPv4 packet
+MAX_DATAGRAM = 65507            # that fits into an IPv4 packet,
+MAX_DATAGRAM6 = 65527           # ... and an IPv6 packet
 MAX_SEGMENTS = 128              # of one call (Linux: UDP_MAX_SEGMENTS)
+ICMPV6, RAW = 58, 255           # protocols
+DONT, DO, PROBE, INTERFACE = 0, 2, 3, 4     # IP_PMTUDISC_*
 
 
 @compiled
@@ -159,7 +162,7 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
     out.protocol = protocol
     out.ttl = ttl
     out.tos = e.tos
-    out.dont_fragment = 1 if e.pmtudisc >= 2 else 0             # IP_PMTUDISC_DO, _PROBE
+    out.dont_fragment = dont_fragment(s, to)
     out.interface = interface
     out.broadcast = e.broadcast
     out.b_len = 0
@@ -170,13 +173,34 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
 
 
 @compiled
+def dont_fragment(s: Sock, to: Destination) -> int:
+    """Packet.dont_fragment for one datagram (ip_sk_ignore_df of Linux, and __ip6_append_data)."""
+    discover = s.ep.pmtudisc
+    if discover == DO or discover == PROBE:
+        return 1
+    return 2 if discover == INTERFACE or no_fragments(s, to) else 0
+
+
+@compiled
+def no_fragments(s: Sock, to: Destination) -> bool:
+    """IPV6_DONTFRAG.  As on Linux raw sockets of most protocols do not know it."""
+    if is_v4(to.hi, to.lo) or (s.ep.kind == Kind.RAW and s.protocol not in (PROTOCOL, ICMPV6, RAW)):
+        return False
+    if to.control != 0 and to.dont_fragment >= 0:
+        return to.dont_fragment != 0
+    return s.dont_fragment != 0
+
+
+@compiled
 def complete(net: Net, s: Sock, to: Destination) -> None:
     """`net.out`, which is to be submitted now, gets what holds for one packet only: the IPv4 options that the socket
-    has, or this datagram, and whether its source need be ours."""
+    has, or this datagram, whether its source need be ours, and how it is cut."""
     o = addressof(to.options) if to.control != 0 and to.own_options != 0 else addressof(s.options)
     net.out.options = o
     net.out.foreign = s.ep.transparent
     net.out.options_len = at(IpOptions, o).length
+    net.out.manner = CUT | (OF_LINK if s.ep.pmtudisc >= PROBE else 0)
+    net.out.most = s.most
 
 
 @compiled
@@ -186,8 +210,6 @@ def _as_told(out: Packet, to: Destination) -> None:
         out.ttl = to.ttl
     if to.tos >= 0:
         out.tos = to.tos
-    if to.dont_fragment >= 0:
-        out.dont_fragment = to.dont_fragment
 
 
 @compiled
@@ -199,11 +221,15 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     segment = to.segment if to.segment >= 0 else s.segment
     if port == 0:
         return -EINVAL if hi != 0 or lo != 0 else -EDESTADDRREQ
-    if n > MAX_DATAGRAM:
+    v4 = is_v4(hi, lo)
+    if n > MAX_DATAGRAM and v4:
         return -EMSGSIZE
     r = set_packet(net, s, to, PROTOCOL, now)
     if r < 0:
         return r
+    if n > MAX_DATAGRAM6:
+        too_long(d, net, s, hi, lo, now)
+        return -EMSGSIZE
     if s.write_closed:
         return -EPIPE
     if s.ep.local_port == 0:
@@ -211,8 +237,8 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
         if r < 0:
             return r
     if segment != 0:                                            # (udp(7), UDP_SEGMENT) each must fit, and so many
-        headers = HEADER_LEN + (ipv4.HEADER_LEN + s.options.length if is_v4(hi, lo) else ipv6.HEADER_LEN)
-        if headers + min(n, segment) > net.chosen.mtu:
+        headers = HEADER_LEN + (ipv4.HEADER_LEN + s.options.length if v4 else ipv6.HEADER_LEN)
+        if headers + min(n, segment) > net.chosen.mtu or (s.most != 0 and headers + min(n, segment) > s.most):
             return -EMSGSIZE
         if n > segment * MAX_SEGMENTS:
             return -EINVAL
@@ -300,9 +326,12 @@ def error_arrives(d: Datagrams, net: Net, e: IcmpError, now: int) -> int:
     if index == 0:
         return Drop.UDP_NO_PORT
     s = datagram.get(d, index)
+    if e.mtu != 0 and s.ep.pmtudisc >= INTERFACE and not is_v4(e.dst_hi, e.dst_lo):
+        return Drop.NONE                                        # as Linux (ip6_sk_accept_pmtu)
+    hard = e.hard != 0 or (e.mtu != 0 and s.ep.pmtudisc != DONT)
     if s.ep.bound & _recverr(e.dst_hi, e.dst_lo):
         tell(d, net, s, e, HEADER_LEN, port, now)
-    elif s.ep.remote_port != 0 and e.hard and e.errno != 0:
+    elif s.ep.remote_port != 0 and hard and e.errno != 0:
         s.ep.error = e.errno
         datagram.notify(d, s)
     return Drop.NONE

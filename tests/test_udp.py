@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, IPv6
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
 from scapy.packet import Raw
 
 from netstack.errors import Drop
@@ -363,14 +363,35 @@ def test_longest():
             a.sendto(data + b"x", ("192.0.2.2", 7))
 
 
-@pytest.mark.parametrize("n", [1472, 1473, 2000, 2960, 2961, 9000, 30_000])
-def test_fragments_make_the_round_trip(n):
-    """RFC 791 3.2; in any order."""
+def test_longest_of_ipv6():
+    with network(1) as net:
+        a, b = (net.socket(stack, 6, real.SOCK_DGRAM) for stack in net.stacks)
+        b.bind(("", 7))
+        data = random.Random(1).randbytes(65527)
+        a.sendto(data, ("2001:db8::2", 7))
+        net.clock.advance(0.1)
+        assert b.recv(70_000) == data
+        a.connect(("2001:db8::2", 7))
+        a.send(data[:30_000], real.MSG_MORE)
+        a.send(data[30_000:])
+        net.clock.advance(0.1)
+        assert b.recv(70_000) == data
+        with pytest.raises(OSError, match="long"):
+            a.send(data + b"x")
+        a.send(data, real.MSG_MORE)
+        with pytest.raises(OSError, match="long"):
+            a.send(b"x")
+
+
+@pytest.mark.parametrize("n", [1452, 1453, 1472, 1473, 2000, 2960, 2961, 9000, 30_000])
+@pytest.mark.parametrize("version", [4, 6])
+def test_fragments_make_the_round_trip(n, version):
+    """RFC 791 3.2, RFC 8200 4.5; in any order."""
     with network(2, reorder=0.3) as net:
-        a, b = (net.socket(stack, kind=real.SOCK_DGRAM) for stack in net.stacks)
+        a, b = (net.socket(stack, version, real.SOCK_DGRAM) for stack in net.stacks)
         b.bind(("", 7))
         data = random.Random(n).randbytes(n)
-        a.sendto(data, ("192.0.2.2", 7))
+        a.sendto(data, ("192.0.2.2" if version == 4 else "2001:db8::2", 7))
         net.clock.advance(1)
         got, sender = b.recvfrom(70_000)
         assert got == data
@@ -397,12 +418,63 @@ def test_packet_too_big_means_smaller_fragments_or_an_error():
         sock.sendto(bytes(1400), (link.theirs, PEER))
         quoted = link.expect_packet()
         link.inject(bytes(header(link) / ICMPv6PacketTooBig(mtu=1300) / Raw(quoted[:1200])))
+        sock.sendto(bytes(1400), (link.theirs, PEER))
+        first, second = (IPv6(link.expect_packet()) for _ in range(2))
+        assert (first.plen, first[IPv6ExtHdrFragment].m) == (1256, 1)
+        assert second[IPv6ExtHdrFragment].offset == 1248 // 8
+        sock.setsockopt(real.IPPROTO_IPV6, 23, 2)                   # IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO
         with pytest.raises(OSError, match="long"):
             sock.sendto(bytes(1400), (link.theirs, PEER))
+        sock.setsockopt(real.IPPROTO_IPV6, 23, 3)                   # ... _PROBE: as the link takes
+        sock.sendto(bytes(1400), (link.theirs, PEER))
+        assert len(leaves(link)[UDP].payload) == 1400
         sock.sendto(bytes(1200), (link.theirs, PEER))
         assert len(leaves(link)[UDP].payload) == 1200
     finally:
         link.close()
+
+
+@pytest.mark.parametrize(("discover", "told"), [(0, False), (1, True), (2, True), (3, True), (4, False), (5, False)])
+@pytest.mark.parametrize("connected", [True, False])
+def test_who_is_told_of_packet_too_big(make_link, discover, told, connected):
+    """A socket that is connected, as on Linux (udpv6_err): not without discovery, nor if it believes no router."""
+    link = make_link(6)
+    sock = udp(link, 7)
+    sock.setsockopt(real.IPPROTO_IPV6, 23, discover)
+    if connected:
+        sock.connect((link.theirs, PEER))
+    sock.sendto(bytes(1400), (link.theirs, PEER))
+    quoted = link.expect_packet()
+    link.inject(bytes(header(link) / ICMPv6PacketTooBig(mtu=1300) / Raw(quoted[:1200])))
+    assert sock.getsockopt(real.SOL_SOCKET, real.SO_ERROR) == (errno.EMSGSIZE if told and connected else 0)
+
+
+@pytest.mark.parametrize("mtu", [1279, 68, 0])
+def test_a_path_below_the_least_is_not_believed(make_link, mtu):
+    """RFC 8201 4."""
+    link = make_link(6)
+    sock = udp(link, 7)
+    sock.sendto(bytes(1400), (link.theirs, PEER))
+    quoted = link.expect_packet()
+    link.inject(bytes(header(link) / ICMPv6PacketTooBig(mtu=mtu) / Raw(quoted[:1200])))
+    sock.sendto(bytes(1400), (link.theirs, PEER))
+    assert len(leaves(link)[UDP].payload) == 1400
+
+
+def test_packet_too_big_about_a_fragment(make_link):
+    """The first one names the socket; the next datagram is in smaller ones (RFC 8201 4)."""
+    link = make_link(6)
+    sock = udp(link, 7)
+    sock.setsockopt(real.IPPROTO_IPV6, 25, 1)                       # IPV6_RECVERR
+    sock.sendto(bytes(3000), (link.theirs, PEER))
+    first, *_ = [link.expect_packet() for _ in range(3)]
+    link.inject(bytes(header(link) / ICMPv6PacketTooBig(mtu=1280) / Raw(first[:1200])))
+    assert sock.getsockopt(real.SOL_SOCKET, real.SO_ERROR) == errno.EMSGSIZE
+    _, [(_, _, error)], _, to = sock.recvmsg(1, 100, 0x2000)
+    assert (int.from_bytes(error[:4], "little"), int.from_bytes(error[8:12], "little"), to[:2]) == (
+        errno.EMSGSIZE, 1280, (link.theirs, PEER))
+    sock.sendto(bytes(3000), (link.theirs, PEER))
+    assert [IPv6(link.expect_packet()).plen for _ in range(3)] == [1240, 1240, 8 + 3008 - 2 * 1232]
 
 
 # ---- dual stack

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..machine import addressof, compiled, put16, put32, sizeof, store8, sum16, zero
 from . import address, checksum, output, route
-from .net import SCRATCH_ICMP, Packet
+from .net import CUT, SCRATCH_ICMP, Packet
 
 if TYPE_CHECKING:
     from .net import Net
@@ -29,6 +29,7 @@ def answer(net: Net, type: int, code: int, rest: int, data: int, n: int, tos: in
     p.dst_hi = rx.src_hi
     p.dst_lo = rx.src_lo
     p.tos = tos
+    p.manner = CUT
     if rx.broadcast == 0:
         p.src_hi = rx.dst_hi                # (RFC 1122 3.2.2.6, RFC 4443 2.2 (a)) the address that was asked
         p.src_lo = rx.dst_lo

@@ -8,8 +8,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ..errors import EACCES, ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, EPROTO, Drop
-from ..machine import be16, be32, be64, compiled, load8, sum16
-from . import address, icmp_limit, mld, ndp, pmtu, route
+from ..machine import be32, be64, compiled, load8, sum16
+from . import address, icmp_limit, ipv6, mld, ndp, pmtu, route
 from .icmp_answer import HEADER_LEN, ICMPV6, answer
 from .net import Verdict
 
@@ -21,12 +21,6 @@ IP_HEADER = 40
 QUOTED = 8              # bytes of the transport header that an error must carry to be of use
 MAX_ERROR = 1280        # bytes of an error's packet (2.4 (c)): the minimum IPv6 MTU
 INFORMATIONAL = 128     # types from here on are not errors (2.1)
-EXTENSIONS = 8          # headers of a quoted packet that we step over at most
-
-HOP_BY_HOP = 0          # protocol numbers of extension headers (RFC 8200 4.1)
-ROUTING = 43
-FRAGMENT = 44
-DESTINATION_OPTIONS = 60
 
 
 class Type(IntEnum):
@@ -147,17 +141,9 @@ def _quotation(net: Net) -> bool:
     n = rx.length - HEADER_LEN
     if n < IP_HEADER + QUOTED or load8(q) >> 4 != 6:
         return False
-    kind = load8(q + 6)
-    at = IP_HEADER
-    for _ in range(EXTENSIONS):
-        if kind not in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS):
-            break
-        if n < at + 8:
-            return False
-        if kind == FRAGMENT and be16(q + at + 2) & 0xFFF8 != 0:         # a later fragment has no ports
-            return False
-        kind, at = load8(q + at), at + (8 if kind == FRAGMENT else 8 + 8 * load8(q + at + 1))
-    if n < at + QUOTED:
+    found = ipv6.transport(q, n)
+    at = found >> 8
+    if found < 0 or n < at + QUOTED:
         return False
     e.src_hi = be64(q + 8)
     e.src_lo = be64(q + 16)
@@ -167,7 +153,7 @@ def _quotation(net: Net) -> bool:
         return False                                                    # mapped addresses are not for the wire
     e.from_hi = rx.src_hi
     e.from_lo = rx.src_lo
-    e.protocol = kind
+    e.protocol = found & 0xFF
     e.quoted = q + at
     e.quoted_len = n - at
     return True

@@ -23,6 +23,7 @@ HEADER_LEN = 40
 LARGEST = 65535         # Payload Length; no jumbograms (RFC 2675)
 NEXT_HEADER = 6         # offset of the field
 WALK = 8                # extension headers of a packet that we look at, at most (RFC 8504 5.3)
+OFFSET = 0xFFF8         # of a fragment, in the word with the flag
 PAD1 = 0                # (4.2)
 ROUTER_ALERT = 5        # RFC 2711: nothing for a host to do
 
@@ -136,7 +137,7 @@ def walk(net: Net) -> int:
         if kind == Next.FRAGMENT:
             if rx.reassembled != 0:
                 return Drop.IP6_HEADER                          # a fragment of a fragment
-            rx.frag_offset = be16(p + 2) & 0xFFF8
+            rx.frag_offset = be16(p + 2) & OFFSET
             rx.frag_more = be16(p + 2) & 1
             rx.frag_id = be32(p + 4)
             # RFC 6946: with no other part it is a whole datagram, whatever else has the same identification.
@@ -155,6 +156,26 @@ def walk(net: Net) -> int:
         if rx.fragment != 0:
             return 0
     return Drop.IP6_HEADER
+
+
+@compiled
+def transport(p: int, n: int) -> int:
+    """Of a packet of ours of which n bytes at p have come back: where its transport header is, times 256, plus the
+    protocol.  -1: it is not there, or the fragment is a later one, which has none."""
+    if n < HEADER_LEN:
+        return -1
+    kind = load8(p + NEXT_HEADER)
+    at = HEADER_LEN
+    for _ in range(WALK):
+        if not (kind == Next.HOP_BY_HOP or kind == Next.DESTINATION_OPTIONS or kind == Next.ROUTING
+                or kind == Next.FRAGMENT):
+            break
+        if n < at + 8 or (kind == Next.FRAGMENT and be16(p + at + 2) & OFFSET != 0):
+            return -1
+        size = 8 if kind == Next.FRAGMENT else 8 + 8 * load8(p + at + 1)
+        kind = load8(p + at)
+        at += size
+    return at << 8 | kind
 
 
 @compiled

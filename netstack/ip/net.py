@@ -130,7 +130,7 @@ class Packet:
     protocol: u8
     ttl: u8             # 0: the stack's default
     tos: u8             # IPv4 TOS, IPv6 traffic class
-    dont_fragment: u8
+    dont_fragment: u8   # 1: it goes whole, or not at all, and IPv4 routers may not cut it; 2: but they may
     interface: u8       # only through this one; 0: as routed
     broadcast: u8       # 1: the socket may send to a broadcast address
     confirm: u8         # 1: the peer has made progress, so its neighbour entry is right (RFC 4861 7.3.1)
@@ -146,7 +146,14 @@ class Packet:
     gso_size: u16       # ... with so many bytes of payload each
     options_len: u8     # bytes of IPv4 options
     foreign: u8         # 1: the source need not be ours
+    manner: u8          # CUT | OF_LINK
     options: i64        # address of the ip.ipv4_options.IpOptions that says which
+    most: i32           # (CUT, IPv6) bytes of a fragment at most (ipv6(7), IPV6_MTU); 0: what the path takes
+
+
+# Bits of Packet.manner
+CUT = 1             # IPv6, too, is fragmented if it must be (RFC 8200 4.5)
+OF_LINK = 2         # the link's MTU counts, whatever is known of the path (ip(7), IP_PMTUDISC_PROBE)
 
 
 @record
@@ -324,6 +331,7 @@ class Net:
     icmp_refill: i64                    # when it was counted, ns + 1; 0: never
     icmp_limits: Annotated[Array[IcmpLimit], 64]    # of each destination, by hash
     ip_id: i64                          # RFC 6864
+    cut_packets: i64                    # IPv6 packets that have been sent in fragments (fragment.identification)
     fragment_bytes: i64                 # held for reassembly now
     settings: NetSettings
     counters: NetCounters

@@ -1,7 +1,7 @@
 """Output: a packet's whole way down, from a transport to the device.
 
 RFC 1122 3.3.1 (routing outbound datagrams), 3.3.3 (fragmentation), 3.3.6
-(broadcasts); RFC 8200 3.
+(broadcasts); RFC 8200 3, 4.5.
 
 Headers are written backwards in front of the transport header, the payload is
 sent from where it stands.  A packet whose neighbour is not known yet is copied.
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from ..drivers import device, offload
 from ..drivers.offload import Gso, put_checksum
 from ..errors import EACCES, EADDRNOTAVAIL, EMSGSIZE, ENOBUFS, Drop
-from ..machine import addressof, at, compiled, invoke3, unit
+from ..machine import addressof, at, compiled, invoke3, store8, unit
 from . import address, checksum, ethernet, fragment, ipv4, ipv6, link, neighbour, pmtu, route, solicit, waiting
 from .ethernet import EtherType
-from .net import SCRATCH_FRAGMENT, Medium, Net, Packet
+from .net import CUT, OF_LINK, SCRATCH_FRAGMENT, Medium, Net, Packet
 from .route import Kind
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 IPV4 = int(EtherType.IPV4)
 IPV6 = int(EtherType.IPV6)
 MULTICAST_TTL = 1           # RFC 1112 6.1, RFC 3493 5.2
-HEADROOM = 64               # of SCRATCH_FRAGMENT, in front of a fragment's IP header
+HEADROOM = 64               # of SCRATCH_FRAGMENT, in front of a fragment's IP header,
+BEHIND = 64                 # ... bytes for that, and the fragment header follows
 
 
 @compiled
@@ -53,6 +54,8 @@ def send(net: Net, packet: Packet, now: int) -> int:
     if ttl == 0:
         multicast = mac != 0 and mac != ethernet.BROADCAST
         ttl = MULTICAST_TTL if multicast else net.settings.ip_default_ttl
+    if packet.manner & OF_LINK:
+        c.mtu = iface.mtu
     options = packet.options_len if v4 else 0
     header_len = ipv4.HEADER_LEN + options if v4 else ipv6.HEADER_LEN
     length = packet.head_len + packet.a_len + packet.b_len
@@ -61,42 +64,85 @@ def send(net: Net, packet: Packet, now: int) -> int:
     flags = 0
     id = 0                                  # RFC 6864 4.1: an atomic datagram needs none
     if v4:
-        if packet.dont_fragment != 0 and not _must_fragment(net, packet, now):
+        if packet.dont_fragment == 1 and not _must_fragment(net, packet, now):
             flags = ipv4.DF
         else:
             id = ipv4.identification(net, packet)
-    if (not whole and (not v4 or flags != 0)) or length > (ipv4.LARGEST - header_len if v4 else ipv6.LARGEST):
+        refused = length > ipv4.LARGEST - header_len or (not whole and (flags != 0 or packet.dont_fragment == 2))
+    else:
+        refused = _is_refused(net, packet, header_len, largest, length, whole)
+    if refused:
         net.drops[Drop.FRAGMENT_NEEDED] += 1
         _forget(packet)
-        return -EMSGSIZE                    # Differs: IPv6 is not fragmented by us either (RFC 8200 4.5)
-    offset = 0
+        return -EMSGSIZE
+    if not whole:
+        error = _send_fragments(net, iface, packet, mac, ttl, id, now)
+        _forget(packet)
+        return error
     if packet.csum_offset != 0:
-        if whole:
-            _note(net, packet, header_len, v4)
-        else:
-            _complete(packet)
+        _note(net, packet, header_len, v4)
     _forget(packet)
+    h = packet.head - header_len
+    if v4:
+        ipv4.emit(h, packet, length, ttl, id, flags)
+        if options != 0:
+            ipv4.add_options(h, packet, options, now)
+    else:
+        ipv6.emit(h, packet, length, ttl)
+    parts = fragment.gather(net, packet, packet.head_len, length - packet.head_len, 1)
+    return _deliver(net, iface, packet, mac, IPV4 if v4 else IPV6, h, header_len + packet.head_len, parts,
+                    header_len + length, now)
+
+
+@compiled
+def _is_refused(net: Net, packet: Packet, header_len: int, largest: int, length: int, whole: bool) -> bool:
+    """Whether an IPv6 packet is too long.  Linux's answers (__ip6_append_data): IPV6_MTU makes the path smaller for who
+    does not want fragments, but what the path takes is not cut for its sake."""
+    c = net.chosen
+    if packet.manner & CUT == 0:
+        return not whole or length > ipv6.LARGEST
+    fits = whole
+    if packet.most != 0:
+        c.mtu = min(c.mtu, packet.most)
+        fits = header_len + largest <= c.mtu
+    return (length > ipv6.LARGEST or (not fits and packet.dont_fragment != 0)
+            # the first fragment has all headers (RFC 7112 5)
+            or (not whole and max(packet.head_len, 8) > c.mtu - header_len - fragment.HEADER_LEN & -8))
+
+
+@compiled
+def _send_fragments(net: Net, iface: Interface, packet: Packet, mac: int, ttl: int, id: int, now: int) -> int:
+    """Send a packet in fragments: 0, or -errno, which ends it.  `id`: the Identification, of IPv4."""
+    v4 = address.is_v4(packet.dst_hi, packet.dst_lo)
+    options = packet.options_len if v4 else 0
+    header_len = ipv4.HEADER_LEN + options if v4 else ipv6.HEADER_LEN
+    before = header_len if v4 else header_len + fragment.HEADER_LEN
+    length = packet.head_len + packet.a_len + packet.b_len
+    h = addressof(net) + net.scratch + SCRATCH_FRAGMENT + HEADROOM
+    if packet.csum_offset != 0:
+        _complete(packet)
+    if not v4:
+        id = fragment.identification(net, packet)
+    offset = 0
     while True:
-        n = length
-        if whole:
-            h = packet.head - header_len
-            first = header_len + packet.head_len
-            parts = fragment.gather(net, packet, packet.head_len, length - packet.head_len)
-        else:
-            n = fragment.size(length - offset, c.mtu - header_len)
-            h = addressof(net) + net.scratch + SCRATCH_FRAGMENT + HEADROOM
-            first = header_len
-            parts = fragment.gather(net, packet, offset, n)
+        n = fragment.size(length - offset, net.chosen.mtu - before)
+        more = offset + n < length
+        parts = 1
         if v4:
-            more = ipv4.MF if offset + n < length else 0
-            ipv4.emit(h, packet, n, ttl, id, flags | more | (offset >> 3))
+            ipv4.emit(h, packet, n, ttl, id, (ipv4.MF if more else 0) | (offset >> 3))
             if options != 0:
                 ipv4.add_options(h, packet, options, now)
         else:
-            ipv6.emit(h, packet, n, ttl)
-        error = _deliver(net, iface, packet, mac, IPV4 if v4 else IPV6, h, first, parts + 1, header_len + n, now)
+            ipv6.emit(h, packet, fragment.HEADER_LEN + n, ttl)
+            store8(h + ipv6.NEXT_HEADER, fragment.HEADER)
+            fragment.emit(h + BEHIND, packet.protocol, offset, more, id)
+            net.iov[2] = h + BEHIND
+            net.iov[3] = fragment.HEADER_LEN
+            parts = 2
+        parts = fragment.gather(net, packet, offset, n, parts)
+        error = _deliver(net, iface, packet, mac, IPV4 if v4 else IPV6, h, header_len, parts, before + n, now)
         offset += n
-        if error < 0 or offset >= length:
+        if error < 0 or not more:
             return error
 
 
@@ -107,6 +153,7 @@ def _forget(packet: Packet) -> None:
     packet.gso_size = 0
     packet.options_len = 0
     packet.foreign = 0
+    packet.manner = 0
 
 
 @compiled
@@ -163,9 +210,9 @@ def send_whole_unit(net_at: int, packet_at: int, now: int) -> int:
     total = packet.head_len + packet.a_len
     if total > c.mtu:
         return -EMSGSIZE
-    parts = fragment.gather(net, packet, packet.head_len, packet.a_len)
+    parts = fragment.gather(net, packet, packet.head_len, packet.a_len, 1)
     kind = IPV4 if address.is_v4(packet.dst_hi, packet.dst_lo) else IPV6
-    return _deliver(net, iface, packet, mac, kind, packet.head, packet.head_len, parts + 1, total, now)
+    return _deliver(net, iface, packet, mac, kind, packet.head, packet.head_len, parts, total, now)
 
 
 @compiled

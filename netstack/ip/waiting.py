@@ -14,7 +14,7 @@ from ..drivers import offload
 from ..drivers.offload import Offload
 from ..errors import EHOSTUNREACH, Drop
 from ..machine import addressof, arena, at, be16, be32, be64, compiled, copy, i64, load8, record, sizeof
-from . import address
+from . import address, ipv6
 from .ethernet import EtherType
 
 if TYPE_CHECKING:
@@ -136,12 +136,15 @@ def describe(net: Net, block: int) -> bool:
         e.protocol = load8(h + 9)
         e.type = 3
     else:
-        header_len = 40
+        found = ipv6.transport(h, length)
+        if found < 0:
+            return False
+        header_len = found >> 8
         e.src_hi = be64(h + 8)
         e.src_lo = be64(h + 16)
         e.dst_hi = be64(h + 24)
         e.dst_lo = be64(h + 32)
-        e.protocol = load8(h + 6)
+        e.protocol = found & 0xFF
         e.type = 1
         e.code = 3
     e.from_hi = e.src_hi
