@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from errno import EDESTADDRREQ, EINVAL, ENODEV, EOPNOTSUPP
 from typing import TYPE_CHECKING, Any
 
-from . import entry, ipoptions, names
+from . import entry, extensions, ipoptions, names
 from .buffers import BYTES
 from .endpoint import Kind
 
@@ -33,8 +33,10 @@ IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR = 8, 11, 12, 
 IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS, IPV6_RECVORIGDSTADDR = 25, 49, 51, 66, 74
 IP_TOS, IP_TTL, IP_OPTIONS, IP_RECVOPTS, IP_RETOPTS, IP_PROTOCOL = 1, 2, 4, 6, 7, 52
 IPV6_2292PKTINFO, IPV6_2292HOPLIMIT, IPV6_FLOWINFO = 2, 8, 11
-IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG = 50, 52, 67, 62
-IPV6_EXTENSIONS = (3, 4, 5, 54, 55, 57, 59)     # headers that sendmsg would have to make
+IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_PATHMTU, IPV6_DONTFRAG = 50, 52, 67, 61, 62
+IPV6_EXTENSIONS = (extensions.HOPOPTS_2292, extensions.DSTOPTS_2292, extensions.RTHDR_2292, extensions.HOPOPTS,
+                   extensions.RTHDRDSTOPTS, extensions.RTHDR, extensions.DSTOPTS)
+FOUR, SIX = 1, 2                                # bits of datagram.Sock.hears_options
 UDP_SEGMENT, UDP_GRO = 103, 104
 SCM_RIGHTS, SCM_CREDENTIALS = 1, 2
 LOCAL, BY_ICMP6 = 1, 3                          # SO_EE_ORIGIN_*
@@ -51,7 +53,8 @@ _extended = struct.Struct("=IBBBBII")           # struct sock_extended_err
 _prefix = struct.Struct("qqqBBHIiHBBqqq")
 MSG_OPTIONS = 1 << 24                           # datagram.MSG_OPTIONS
 _failure = struct.Struct("qqqqqiiiBBBBq")
-_destination = struct.Struct("4qii3q4i56s")
+_destination = struct.Struct("4qii3q4i56sq")
+_mtuinfo = struct.Struct("=H2sI16sII")          # struct ip6_mtuinfo
 
 PREFIX = _prefix.size
 
@@ -80,8 +83,11 @@ def _bytes4(lo: int) -> bytes:
 def of_datagram(sock: Base, prefix: bytes) -> list[Message]:
     """What the socket wants to be told of a datagram, in Linux's order."""
     asks = sock._description.kept
-    (_, _, _, _, interface, options, drops, _, segment, ttl, tos, dst_hi, dst_lo, when) = _prefix.unpack_from(prefix)
+    (hi, lo, _, scope, interface, options, drops, _, segment, ttl, tos, dst_hi, dst_lo, when) = (
+        _prefix.unpack_from(prefix))
     told: list[Message] = []
+    if not interface:                           # no datagram (datagram.NO_INTERFACE)
+        return [(IPV6, IPV6_PATHMTU, _mtuinfo.pack(AF_INET6, b"\0\0", 0, _halves.pack(hi, lo), scope, drops))]
     if asks:
         _of_socket(sock, asks, when, drops, told)
     if segment:
@@ -123,6 +129,8 @@ def _of_packet(sock: Base, asks: dict[int, Any], interface: int, ttl: int, tos: 
             told.append((IPV6, IPV6_HOPLIMIT, _int.pack(ttl)))
         if asks.get(IPV6 << 16 | IPV6_RECVTCLASS):
             told.append((IPV6, IPV6_TCLASS, _int.pack(tos)))
+        if options:
+            _of_headers(asks, options, told)
         if asks.get(IPV6 << 16 | IPV6_RECVORIGDSTADDR):
             told.append((IPV6, IPV6_RECVORIGDSTADDR, _sockaddr6.pack(AF_INET6, _local_port(sock), 0,
                                                                      _halves.pack(hi, lo), 0)))
@@ -144,10 +152,25 @@ def epoch(sock: Base) -> int:
     return time.time_ns() - sock._stack._now() if sock._stack.clock is None else 0
 
 
-def hears_options(sock: Base) -> bool:
-    """Whether it wants to be told IPv4 options."""
+def hears_options(sock: Base) -> int:
+    """Whether it wants to be told IPv4 options (FOUR), or IPv6 extension headers (SIX)."""
     asks = sock._description.kept
-    return bool(asks and (asks.get(IP << 16 | IP_RECVOPTS) or asks.get(IP << 16 | IP_RETOPTS)))
+    if not asks:
+        return 0
+    return (FOUR if asks.get(IP << 16 | IP_RECVOPTS) or asks.get(IP << 16 | IP_RETOPTS) else 0) | (
+        SIX if any(asks.get(IPV6 << 16 | name) for name in (
+            extensions.RECVHOPOPTS, extensions.RECVRTHDR, extensions.RECVDSTOPTS)) else 0)
+
+
+def _of_headers(asks: dict[int, Any], packet: bytes, told: list[Message]) -> None:
+    """The extension headers as they came, in their order."""
+    for kind, header in extensions.chain(packet):
+        if kind == extensions.HOP_BY_HOP and asks.get(IPV6 << 16 | extensions.RECVHOPOPTS):
+            told.append((IPV6, extensions.HOPOPTS, header))
+        elif kind == extensions.DESTINATION and asks.get(IPV6 << 16 | extensions.RECVDSTOPTS):
+            told.append((IPV6, extensions.DSTOPTS, header))
+        elif kind == extensions.ROUTING and asks.get(IPV6 << 16 | extensions.RECVRTHDR):
+            told.append((IPV6, extensions.RTHDR, header))
 
 
 def _of_options(sock: Base, asks: dict[int, Any], options: bytes, interface: int, lo: int, when: int,
@@ -270,6 +293,7 @@ class _Saying:
         self.segment = self.ttl = self.tos = self.dont_fragment = -1
         self.interface = self.src_hi = self.src_lo = 0
         self.options: bytes | None = None
+        self.headers: dict[int, bytes] = {}
 
     def through(self, index: int) -> None:
         if index and index not in (i for i, _ in self.sock._stack.if_nameindex()):
@@ -309,10 +333,18 @@ class _Saying:
             self.tos = _int.unpack(data)[0] & 0xFF
         elif kind == IPV6_DONTFRAG and len(data) == _int.size and _int.unpack(data)[0] in (0, 1):
             self.dont_fragment = _int.unpack(data)[0]
-        elif kind in IPV6_EXTENSIONS or (kind == IPV6_FLOWINFO and len(data) >= 4 and any(data[:4])):
-            raise OSError(EOPNOTSUPP, "extension headers and flow labels cannot be sent")
+        elif kind in IPV6_EXTENSIONS:
+            self._extend(kind, extensions.of_datagram(kind, data))
+        elif kind == IPV6_FLOWINFO and len(data) >= 4 and any(data[:4]):
+            raise OSError(EOPNOTSUPP, "flow labels cannot be sent")
         elif not (kind == IPV6_FLOWINFO and len(data) >= 4):
             raise _invalid()
+
+    def _extend(self, kind: int, header: bytes) -> None:
+        name = extensions.NEWER.get(kind, kind)
+        if name in self.headers and kind not in (extensions.DSTOPTS, extensions.RTHDRDSTOPTS):
+            raise _invalid()
+        self.headers[name] = header
 
     def _from6(self, hi: int, lo: int, index: int) -> None:
         if not index and hi >> 54 & 0x3FF == 0x3FA:             # link-local: on which link?
@@ -350,10 +382,12 @@ def destination(sock: Base, messages: list[Message], where: tuple[int, int, int,
             saying.through(index)
             saying.src_hi, saying.src_lo = _halves.unpack(source)
     s = saying
-    return _destination.pack(*where, s.segment, 1, s.src_hi, s.src_lo, s.interface, s.ttl, s.tos, s.dont_fragment,
-                             s.options is not None, s.options or ipoptions.NONE)
+    there = _destination.pack(*where, s.segment, 1, s.src_hi, s.src_lo, s.interface, s.ttl, s.tos, s.dont_fragment,
+                              s.options is not None, s.options or ipoptions.NONE,
+                              _destination.size if s.headers else 0)
+    return there + extensions.packed(s.headers) if s.headers else there
 
 
 def plain(where: tuple[int, int, int, int]) -> bytes:
     """A Destination that says nothing but where."""
-    return _destination.pack(*where, -1, 0, 0, 0, 0, -1, -1, -1, 0, ipoptions.NONE)
+    return _destination.pack(*where, -1, 0, 0, 0, 0, -1, -1, -1, 0, ipoptions.NONE, 0)

@@ -28,6 +28,7 @@ from .errors import EADDRINUSE, EAGAIN, ENOTCONN, Drop
 from .ip import ipv4
 from .ip.address import is_v4
 from .ip.ipv4_options import IpOptions
+from .ip.ipv6 import HEADER_LEN as V6_HEADER
 from .ip.net import IcmpError, Incoming
 from .machine import (
     Array,
@@ -48,6 +49,7 @@ from .machine import (
     u8,
     u16,
     u32,
+    zero,
 )
 from .machine.arena import Arena
 from .machine.random import Key, hash2
@@ -62,7 +64,8 @@ PING_HEADS = 0x10000        # where the heads of echo sockets begin,
 RAW_HEADS = 0x20000         # where the heads of raw sockets begin
 HEADS = RAW_HEADS + 512
 MSG_PEEK, MSG_TRUNC = 0x2, 0x20
-MSG_OPTIONS = 1 << 24       # ours: `recv` tells IPv4 options, too
+MSG_OPTIONS = 1 << 24       # ours: `recv` tells IPv4 options or the IPv6 header and those that follow it, too
+NO_INTERFACE = 0            # in a Prefix: it is not about a datagram, but says the MTU of a path
 FOUR, SIX = 1, 2            # bits of Sock.loop and hears_all
 ERRORS = 16384              # bytes of an error queue
 LARGEST_FAILURE = 1024      # bytes of a datagram that are kept in it
@@ -77,9 +80,9 @@ class Prefix:
     lo: i64
     port: i64
     scope: u8           # interface index for a link-local source, else 0
-    interface: u8       # index of the one that it came through
-    options: u16        # bytes of IPv4 options, which stand behind it
-    drops: u32          # datagrams that had found the queue full before it (SO_RXQ_OVFL)
+    interface: u8       # index of the one that it came through; NO_INTERFACE: see Sock.path_mtu
+    options: u16        # bytes of IPv4 options, or of IPv6 headers, which stand behind it
+    drops: u32          # datagrams that had found the queue full before it (SO_RXQ_OVFL); NO_INTERFACE: the MTU
     length: i32
     segment: u16        # it stands for several of so many bytes each, the last may be shorter (UDP_GRO); 0: it is one
     ttl: u8
@@ -126,6 +129,7 @@ class Destination:
     dont_fragment: i32  # (IPv6) -1: the socket's
     own_options: i32    # 1: these IPv4 options; 0: the socket's
     options: IpOptions
+    extensions: i64     # distance from here of its ip.ipv6_extensions.Extensions; 0: the socket's
 
 
 @record
@@ -158,9 +162,17 @@ class Sock:
     checksum: i32       # (raw) IPV6_CHECKSUM: where it stands; -1: nowhere
     ethertype: u16      # (packet) of frames that it hears; 3: all
     cooked: u8          # (packet) SOCK_DGRAM: without the link header
-    hears_options: u8   # IP_RECVOPTS, IP_RETOPTS: options of what comes are kept
+    hears_options: u8   # IP_RECVOPTS, IP_RETOPTS: FOUR, IPV6_RECVHOPOPTS ...: SIX: options of what comes are kept
     most: i32           # IPV6_MTU: bytes of a fragment at most; 0: what the path takes
     dont_fragment: u8   # IPV6_DONTFRAG
+    hears_path: u8      # IPV6_RECVPATHMTU
+    path_scope: u8      # of what follows, the interface that was asked for
+    through_any: u8     # IPV6_PKTINFO: index of the interface for what is sent; 0: as routed
+    path_mtu: i32       # what one datagram was too long for, to be told by the next receive; 0: nothing
+    path_hi: i64        # ... and where it was to go
+    path_lo: i64
+    extensions: i64     # distance from here of its ip.ipv6_extensions.Extensions; 0: none
+    extensions_size: i64    # bytes of it
     filter: Annotated[Array[u32], 8]    # (raw) ICMP_FILTER, ICMP6_FILTER: types that are not wanted
     seen: i64           # (packet) frames that were for it, dropped ones too
     drops: i64          # datagrams that found the queue full
@@ -407,7 +419,7 @@ def find(d: Datagrams, kind: int, port: int, rx: Incoming, src_port: int) -> int
 @compiled
 def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: int, segment: int, now: int) -> int:
     """Append a datagram to the socket's queue; `segment`: see Prefix.  Drop.NONE, or why not."""
-    options = rx.options_len if s.hears_options else 0
+    options = _options_len(s, rx) if s.hears_options != 0 else 0
     need = PREFIX + ((n + options + PREFIX - 1) & -PREFIX)
     if s.read_closed or s.ep.closed:
         return Drop.UDP_QUEUE
@@ -439,10 +451,20 @@ def enqueue(d: Datagrams, s: Sock, rx: Incoming, data: int, n: int, src_port: in
     p.time = now
     ring.place(s.rcv, tail + PREFIX, data, n)
     if options != 0:
-        ring.place(s.rcv, tail + PREFIX + n, rx.header + ipv4.HEADER_LEN, options)
+        v4 = is_v4(rx.src_hi, rx.src_lo)
+        ring.place(s.rcv, tail + PREFIX + n, rx.header + (ipv4.HEADER_LEN if v4 else 0), options)
     ring.set_tail(s.rcv, tail + need)
     notify(d, s)
     return Drop.NONE
+
+
+@compiled
+def _options_len(s: Sock, rx: Incoming) -> int:
+    """Bytes to keep of IPv4 options, or of the IPv6 header and its extension headers."""
+    if is_v4(rx.src_hi, rx.src_lo):
+        return rx.options_len if s.hears_options & FOUR else 0
+    n = rx.payload - rx.header
+    return n if s.hears_options & SIX and n > V6_HEADER else 0
 
 
 @compiled
@@ -456,8 +478,10 @@ def drop_first(s: Sock) -> None:
 @compiled
 def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
     """Take the first datagram: bytes copied (with MSG_TRUNC its real length), or -EAGAIN.  `out` (64 bytes, or 0) gets
-    its Prefix; with MSG_OPTIONS the options follow there (104 bytes).  What does not fit into n is lost, as always with
+    its Prefix; with MSG_OPTIONS the options follow there.  What does not fit into n is lost, as always with
     datagrams."""
+    if s.path_mtu != 0:
+        return _tell_path(s, out)
     if s.ep.error != 0:
         error = s.ep.error
         s.ep.error = 0
@@ -477,6 +501,21 @@ def recv(s: Sock, address: int, n: int, flags: int, out: int) -> int:
     if not flags & MSG_PEEK:
         drop_first(s)
     return length if flags & MSG_TRUNC else count
+
+
+@compiled
+def _tell_path(s: Sock, out: int) -> int:
+    """(RFC 3542 11.3, IPV6_RECVPATHMTU) Nothing received, and what the path takes; what came comes next."""
+    if out != 0:
+        p = at(Prefix, out)
+        zero(out, PREFIX)
+        p.hi = s.path_hi
+        p.lo = s.path_lo
+        p.scope = s.path_scope
+        p.interface = NO_INTERFACE
+        p.drops = s.path_mtu
+    s.path_mtu = 0
+    return 0
 
 
 @compiled
@@ -599,6 +638,29 @@ def shutdown(d: Datagrams, s: Sock, how: int) -> int:
 
 
 @compiled
+def forget_extensions(d: Datagrams, s: Sock) -> None:
+    """Its packets have no extension headers any more."""
+    if s.extensions != 0:
+        a = memory(d)
+        arena.release(a, addressof(s) + s.extensions - addressof(a), s.extensions_size)
+        s.extensions = 0
+
+
+@compiled
+def keep_extensions(d: Datagrams, s: Sock, address: int, n: int) -> bool:
+    """Its packets have those that the Extensions, of n bytes with what follows, at `address` say.  False: no memory."""
+    a = memory(d)
+    where = arena.allot(a, n)
+    if where == 0:
+        return False
+    forget_extensions(d, s)
+    copy(addressof(a) + where, address, n)
+    s.extensions = addressof(a) + where - addressof(s)
+    s.extensions_size = n
+    return True
+
+
+@compiled
 def free(d: Datagrams, s: Sock) -> bool:
     """Give everything back, if the application has closed it and no thread is inside."""
     if s.ep.closed == 0 or in_use(s.ep) or s.ep.notified or s.ep.handler != 0:
@@ -611,6 +673,7 @@ def free(d: Datagrams, s: Sock) -> bool:
         a = memory(d)
         arena.release(a, addressof(s.failed) + s.failed.data - addressof(a), s.failed.size)
         s.failed.data = 0
+    forget_extensions(d, s)
     unlink(d, s)
     s.ep.generation = 0
     table.release(d.socks, s.ep.index)

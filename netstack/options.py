@@ -59,6 +59,7 @@ IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_MULTICAST_ALL 
 IP_TOS, IP_TTL, IP_MTU_DISCOVER, IP_MTU = IPPROTO_IP | 1, IPPROTO_IP | 2, IPPROTO_IP | 10, IPPROTO_IP | 14
 IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_MTU = IPPROTO_IPV6 | 16, IPPROTO_IPV6 | 23, IPPROTO_IPV6 | 24
 IPV6_V6ONLY, IPV6_TCLASS, IPV6_DONTFRAG = IPPROTO_IPV6 | 26, IPPROTO_IPV6 | 67, IPPROTO_IPV6 | 62
+IPV6_PKTINFO, IPV6_RECVPATHMTU = IPPROTO_IPV6 | 50, IPPROTO_IPV6 | 60
 IP_HDRINCL, IPV6_HDRINCL, IPV6_CHECKSUM = IPPROTO_IP | 3, IPPROTO_IPV6 | 36, IPPROTO_IPV6 | 7
 ICMP_FILTER = 255 << 16 | 0x100     # ... and seven more: 32 bits each (Linux has them as one struct)
 ICMPV6 = 58
@@ -128,6 +129,8 @@ def get(w: World, h: int, ep: Endpoint, option: int, now: int) -> int:
             return s.gro
         if option == IPV6_DONTFRAG:
             return s.dont_fragment
+        if option == IPV6_RECVPATHMTU:
+            return s.hears_path
         if ep.kind == Kind.RAW and (option == IP_HDRINCL or option == IPV6_HDRINCL):
             return s.hdrincl
         if ep.kind == Kind.RAW and option == IPV6_CHECKSUM:
@@ -320,10 +323,16 @@ def _put_datagram(w: World, h: int, ep: Endpoint, option: int, value: int) -> in
         s.gro = 1 if value != 0 else 0
         return 0
     if option == IP_RECVOPTS:
-        s.hears_options = 1 if value != 0 else 0
+        s.hears_options = value & (FOUR | SIX)
         return 0
     if option == IPV6_DONTFRAG:
         s.dont_fragment = 1 if value != 0 else 0
+        return 0
+    if option == IPV6_RECVPATHMTU:
+        s.hears_path = 1 if value != 0 else 0
+        return 0
+    if option == IPV6_PKTINFO:
+        s.through_any = value
         return 0
     if option == IPV6_MTU:
         s.most = value

@@ -69,7 +69,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     udp.complete(net, s, to)
     r = ip_output.submit(net, out, now)
     if r == -EMSGSIZE:
-        udp.too_long(d, net, s, hi, lo, now)
+        udp.too_long(d, net, s, to, now)
     return r if r < 0 else n
 
 

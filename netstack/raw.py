@@ -103,7 +103,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     else:
         r = _without_header(net, s, to, address, n, now)
     if r == -EMSGSIZE:
-        udp.too_long(d, net, s, to.hi, to.lo, now)
+        udp.too_long(d, net, s, to, now)
     return r if r < 0 else n
 
 

@@ -15,7 +15,7 @@ from errno import EAGAIN, EBADF, EDESTADDRREQ, EINPROGRESS, EMSGSIZE
 from operator import index as to_int
 from typing import Any
 
-from . import ancillary, entry, ipoptions, names
+from . import ancillary, entry, extensions, ipoptions, names
 from .buffers import BYTES, locate, locate_writable, new_bytes
 from .endpoint import POLLIN, POLLOUT, POLLRDHUP, Kind
 from .inplace import RecvView, SendView
@@ -250,7 +250,8 @@ class Transfer(Base):
         """Send buffers as one message.
 
         Ancillary data is what Linux takes (`ancillary`): of UDP UDP_SEGMENT, of datagrams IP_PKTINFO, IP_TTL, IP_TOS,
-        IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG.  OSError EINVAL for what is malformed.
+        IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG, IPV6_HOPOPTS, IPV6_DSTOPTS.  OSError EINVAL for what is
+        malformed.
         """
         try:
             data = b"".join(buffers)
@@ -560,8 +561,9 @@ class Transfer(Base):
         """(bytes, what to tell of the datagram, flags, sender); with MSG_ERRQUEUE of one that failed."""
         _keep, address, room = locate_writable(buffer, "recvmsg_into")
         out = bytes(ancillary.PREFIX)
-        if not flags & MSG_ERRQUEUE and ancillary.hears_options(self):
-            out = bytes(ancillary.PREFIX + ipoptions.LONGEST)
+        hears = 0 if flags & MSG_ERRQUEUE else ancillary.hears_options(self)
+        if hears:
+            out = bytes(ancillary.PREFIX + (extensions.LONGEST_CHAIN if hears & ancillary.SIX else ipoptions.LONGEST))
             flags |= ancillary.MSG_OPTIONS
         got = self._receive_datagram(address, room, flags, out)
         if flags & MSG_ERRQUEUE:

@@ -16,7 +16,7 @@ from errno import EBADF, EINVAL, ENODEV, ENOENT, ENOPROTOOPT, EOPNOTSUPP
 from operator import index as to_int
 from typing import TYPE_CHECKING, Any
 
-from . import ancillary, entry, groups, ipoptions
+from . import ancillary, entry, extensions, groups, ipoptions
 from .ancillary import (
     IP_OPTIONS,
     IP_PKTINFO,
@@ -26,6 +26,8 @@ from .ancillary import (
     IP_RECVTOS,
     IP_RECVTTL,
     IP_RETOPTS,
+    IPV6_PATHMTU,
+    IPV6_PKTINFO,
     IPV6_RECVERR,
     IPV6_RECVHOPLIMIT,
     IPV6_RECVORIGDSTADDR,
@@ -99,6 +101,8 @@ class Form(Enum):
     CORK = "0 or 1; kept here: 0 sends what has gathered"
     FIXED = "an int that is always the same"
     OPTIONS = "bytes of IPv4 options"
+    HEADER = "bytes of an IPv6 extension header; none: no such header"
+    PKTINFO = "a struct in6_pktinfo"
     DEVICE = "the name of an interface"
     ALGORITHM = "the name of a congestion control"
     STRUCT = "a struct that describes the connection"
@@ -298,6 +302,26 @@ OPTIONS: dict[tuple[int, int], Option] = {
                                          six=True),
     (_IP6, real.IPV6_DONTFRAG): Option(Form.FLAG, "what the path does not take is EMSGSIZE, and not fragmented",
                                        six=True, kept_for=_TCP, lax=True),
+    (_IP6, extensions.RECVHOPOPTS): Option(Form.ASK, "recvmsg tells the hop-by-hop options header (IPV6_HOPOPTS)",
+                                           six=True),
+    (_IP6, extensions.RECVDSTOPTS): Option(Form.ASK, "recvmsg tells destination options headers (IPV6_DSTOPTS)",
+                                           six=True),
+    (_IP6, extensions.RECVRTHDR): Option(Form.ASK, "recvmsg tells routing headers (IPV6_RTHDR)", six=True),
+    (_IP6, real.IPV6_RECVPATHMTU): Option(Form.FLAG, "recvmsg tells, with no text, the MTU that a datagram with "
+                                          "IPV6_DONTFRAG was too long for (IPV6_PATHMTU), a struct ip6_mtuinfo",
+                                          six=True, kept_for=_TCP),
+    (_IP6, IPV6_PATHMTU): Option(Form.STRUCT, "struct ip6_mtuinfo: MTU of the path, once connected", six=True,
+                                 writable=False),
+    (_IP6, extensions.HOPOPTS): Option(Form.HEADER, "hop-by-hop options header of what is sent (RFC 8200 4.3)",
+                                       six=True, kinds=_DATAGRAMS),
+    (_IP6, extensions.RTHDRDSTOPTS): Option(Form.HEADER, "destination options in front of the routing header, if there "
+                                            "is one (RFC 3542 9.2)", six=True, kinds=_DATAGRAMS),
+    (_IP6, extensions.RTHDR): Option(Form.HEADER, "routing header of what is sent: type 4 (RFC 8754)", six=True,
+                                     kinds=_DATAGRAMS),
+    (_IP6, extensions.DSTOPTS): Option(Form.HEADER, "destination options header of what is sent (RFC 8200 4.6)",
+                                       six=True, kinds=_DATAGRAMS),
+    (_IP6, IPV6_PKTINFO): Option(Form.PKTINFO, "through which interface it is sent, a struct in6_pktinfo; the address "
+                                 "in it says nothing", six=True, readable=False),
     (_IP6, IPV6_FREEBIND): Option(Form.FLAG, "bind takes an address that is not ours, yet", six=True),
     (_IP6, IPV6_TRANSPARENT): Option(Form.FLAG, "the same, and what is sent comes from it", six=True),
 }
@@ -309,6 +333,12 @@ _KEPT_HERE = frozenset((Form.BIT, Form.ASK, Form.STAMP, Form.KEPT, Form.CORK, Fo
 _int = struct.Struct("i")
 _linger = struct.Struct("ii")
 _timeval = struct.Struct("qq")
+_pktinfo6 = struct.Struct("16si")
+_mtuinfo = struct.Struct("28xI")
+_HEADERS = (extensions.HOPOPTS, extensions.RTHDRDSTOPTS, extensions.RTHDR, extensions.DSTOPTS)
+_HEARD = {(_IP, IP_RECVOPTS), (_IP, IP_RETOPTS), (_IP6, extensions.RECVHOPOPTS), (_IP6, extensions.RECVDSTOPTS),
+          (_IP6, extensions.RECVRTHDR)}      # what the engine keeps more of each datagram for
+_NO_INDEX = 255                 # no interface has it
 _MREQ = 16                      # bytes of struct packet_mreq
 _NAME = 16                      # bytes of an interface's or algorithm's name, as Linux pads it
 
@@ -374,6 +404,10 @@ def set_option(sock: Base, level: Any, name: Any, value: Any) -> None:
             raise _invalid()
     elif option.form is Form.OPTIONS:
         _set_options(sock, value)
+    elif option.form is Form.HEADER:
+        _set_header(sock, name, value)
+    elif option.form is Form.PKTINFO:
+        _set_pktinfo(sock, value)
     elif option.form is Form.FILTER:
         _set_filter(sock, level, value)
     elif option.form is Form.GROUP:
@@ -427,8 +461,8 @@ def _keep(sock: Base, option: Option, level: int, name: int, number: int) -> Non
     kept[level << 16 | name] = number
     if option.form is Form.CORK:
         sock._corked_by_option(number)
-    if level == _IP and name in (IP_RECVOPTS, IP_RETOPTS) and sock._kind is not Kind.TCP:
-        _engine_set(sock, level, IP_RECVOPTS, ancillary.hears_options(sock))
+    if (level, name) in _HEARD and sock._kind is not Kind.TCP:
+        _engine_set(sock, _IP, IP_RECVOPTS, ancillary.hears_options(sock))
 
 
 def _set_options(sock: Base, value: int | bytes) -> None:
@@ -439,6 +473,36 @@ def _set_options(sock: Base, value: int | bytes) -> None:
     if r < 0:
         raise sock._error(r)
     sock._description.kept[_IP << 16 | IP_OPTIONS] = ipoptions.shown(o)
+
+
+def _set_header(sock: Base, name: int, value: int | bytes) -> None:
+    """IPV6_HOPOPTS and others: all headers that are set go to the engine as they are to be sent."""
+    header = extensions.sticky(name, value if isinstance(value, bytes) else _int.pack(0))
+    kept = sock._description.kept
+    headers = {n: kept.get(_IP6 << 16 | n, b"") for n in _HEADERS} | {name: header}
+    record = bytearray(extensions.packed(headers) if any(headers.values()) else b"")
+    where = ctypes.addressof((ctypes.c_char * len(record)).from_buffer(record)) if record else 0
+    r = entry.set_extensions(sock._world, sock._handle, where, len(record))
+    if r < 0:
+        raise sock._error(r)
+    kept[_IP6 << 16 | name] = header
+
+
+def _set_pktinfo(sock: Base, value: int | bytes) -> None:
+    """IPV6_PKTINFO.  As on Linux: an interface that is not there is met when something is sent."""
+    _, index = _unpack(_pktinfo6, value)
+    bound = _engine_get(sock, _SOCKET, SO_BINDTOIFINDEX)
+    if bound and index != bound:
+        raise _invalid()
+    if sock._kind is not Kind.TCP:
+        _engine_set(sock, _IP6, IPV6_PKTINFO, index & 0xFF if index < _NO_INDEX else _NO_INDEX)
+
+
+def _path_mtu(sock: Base, buflen: int) -> bytes:
+    """IPV6_PATHMTU: of the struct only the MTU says anything, as on Linux."""
+    if buflen < _mtuinfo.size:
+        raise _invalid()
+    return _mtuinfo.pack(_engine_get(sock, _IP6, IPV6_MTU))
 
 
 def _filter(sock: Base, level: int) -> bytes:
@@ -533,6 +597,10 @@ def get_option(sock: Base, level: Any, name: Any, buflen: Any = 0) -> int | byte
         return _result(_timeval.pack(duration // SECOND, duration % SECOND // 1000), buflen)
     if form is Form.FILTER:
         return _result(_filter(sock, level), buflen)
+    if form is Form.HEADER:
+        return _result(sock._description.kept.get(_IP6 << 16 | name, b""), buflen)
+    if form is Form.STRUCT and level == _IP6:
+        return _result(_path_mtu(sock, buflen), buflen)
     if form is Form.OPTIONS:
         return _result(sock._description.kept.get(_IP << 16 | IP_OPTIONS, b""), buflen)
     if form is Form.GROUP:

@@ -14,8 +14,9 @@ from .ip import checksum, ipv4, ipv6, multicast, route
 from .ip import output as ip_output
 from .ip.address import is_multicast, is_v4
 from .ip.ipv4_options import IpOptions
+from .ip.ipv6_extensions import Extensions
 from .ip.link import LOOPBACK
-from .ip.net import CUT, OF_LINK, SCRATCH_TRANSPORT, IcmpError, Incoming, Net, Packet
+from .ip.net import CUT, EXTENDED, OF_LINK, SCRATCH_TRANSPORT, IcmpError, Incoming, Net, Packet
 from .machine import addressof, at, be16, compiled, load32, put16, sum16
 
 PROTOCOL = 17
@@ -122,6 +123,10 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
     if r < 0:
         return r
     interface = e.interface if e.interface != 0 else to.scope
+    if interface == 0 and s.through_any != 0 and not is_v4(hi, lo):
+        interface = s.through_any + 0
+        if interface > net.interface_count:
+            return -ENETUNREACH
     src_hi = e.local_hi
     src_lo = e.local_lo
     ttl = e.ttl + 0
@@ -136,6 +141,12 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
             interface = s.through if v4 else s.through6
         if v4 and src_lo == 0 and s.multicast_from != 0:
             src_lo = s.multicast_from + 0
+    there_hi = hi                                               # where the packet goes first
+    there_lo = lo
+    x = extensions(s, to)
+    if x != 0 and at(Extensions, x).final != 0:
+        there_hi = at(Extensions, x).via_hi
+        there_lo = at(Extensions, x).via_lo
     if to.control != 0:
         if to.interface != 0:
             interface = to.interface
@@ -145,14 +156,14 @@ def set_packet(net: Net, s: Sock, to: Destination, protocol: int, now: int) -> i
             if e.transparent == 0 and not route.is_local(net, src_hi, src_lo):
                 return -ENETUNREACH if is_v4(src_hi, src_lo) else -EINVAL
     if e.transparent == 0:
-        r = route.choose(net, hi, lo, src_hi, src_lo, interface, now)
+        r = route.choose(net, there_hi, there_lo, src_hi, src_lo, interface, now)
         if r == -EADDRNOTAVAIL and src_lo != 0:
             r = -ENETUNREACH                                    # (IP_FREEBIND) as Linux
     else:
-        r = route.choose_from(net, hi, lo, src_hi, src_lo, interface, now)
+        r = route.choose_from(net, there_hi, there_lo, src_hi, src_lo, interface, now)
     if r < 0:
         return r
-    if e.bound & DONTROUTE and (net.chosen.hop_lo != lo or net.chosen.hop_hi != hi):
+    if e.bound & DONTROUTE and (net.chosen.hop_lo != there_lo or net.chosen.hop_hi != there_hi):
         return -ENETUNREACH
     out = net.out
     out.src_hi = net.chosen.src_hi
@@ -192,6 +203,16 @@ def no_fragments(s: Sock, to: Destination) -> bool:
 
 
 @compiled
+def extensions(s: Sock, to: Destination) -> int:
+    """The address of the Extensions that one datagram has, 0: none.  As on Linux, echo requests have none."""
+    if is_v4(to.hi, to.lo) or s.ep.kind == Kind.PING:
+        return 0
+    if to.control != 0 and to.extensions != 0:
+        return addressof(to) + to.extensions
+    return addressof(s) + s.extensions if s.extensions != 0 else 0
+
+
+@compiled
 def complete(net: Net, s: Sock, to: Destination) -> None:
     """`net.out`, which is to be submitted now, gets what holds for one packet only: the IPv4 options that the socket
     has, or this datagram, whether its source need be ours, and how it is cut."""
@@ -201,6 +222,10 @@ def complete(net: Net, s: Sock, to: Destination) -> None:
     net.out.options_len = at(IpOptions, o).length
     net.out.manner = CUT | (OF_LINK if s.ep.pmtudisc >= PROBE else 0)
     net.out.most = s.most
+    x = extensions(s, to)
+    if x != 0:
+        net.out.extensions = x
+        net.out.manner |= EXTENDED
 
 
 @compiled
@@ -228,7 +253,7 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     if r < 0:
         return r
     if n > MAX_DATAGRAM6:
-        too_long(d, net, s, hi, lo, now)
+        too_long(d, net, s, to, now)
         return -EMSGSIZE
     if s.write_closed:
         return -EPIPE
@@ -238,17 +263,39 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
             return r
     if segment != 0:                                            # (udp(7), UDP_SEGMENT) each must fit, and so many
         headers = HEADER_LEN + (ipv4.HEADER_LEN + s.options.length if v4 else ipv6.HEADER_LEN)
+        x = extensions(s, to)
+        if x != 0:
+            headers += at(Extensions, x).each + at(Extensions, x).last
         if headers + min(n, segment) > net.chosen.mtu or (s.most != 0 and headers + min(n, segment) > s.most):
             return -EMSGSIZE
         if n > segment * MAX_SEGMENTS:
             return -EINVAL
+    d.counters.out_datagrams += 1
+    if segment == 0 or n <= segment or extensions(s, to) == 0:
+        return _send_one(d, net, s, address, n, to, segment, now)
+    done = 0                                                    # links do not cut what has extension headers
+    while done < n:
+        r = _send_one(d, net, s, address + done, min(segment, n - done), to, segment, now)
+        if r < 0:
+            return r
+        done += r
+    return n
+
+
+@compiled
+def _send_one(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination, segment: int, now: int) -> int:
+    """Send n bytes with the header of `net.out`, which gets UDP's.  n, or -errno."""
+    hi = to.hi
+    lo = to.lo
     out = net.out
     head = addressof(net) + net.scratch + SCRATCH_TRANSPORT
     length = HEADER_LEN + n
     put16(head, s.ep.local_port)
-    put16(head + 2, port)
+    put16(head + 2, to.port)
     put16(head + 4, length)
     put16(head + CHECKSUM, checksum.pseudo(out.src_hi, out.src_lo, hi, lo, PROTOCOL, length))
+    out.dst_hi = hi
+    out.dst_lo = lo
     out.csum_offset = CHECKSUM                                  # the rest of it is the link's
     out.head = head
     out.head_len = HEADER_LEN
@@ -257,13 +304,13 @@ def send(d: Datagrams, net: Net, s: Sock, address: int, n: int, to: Destination,
     if segment != 0 and n > segment:
         out.gso = Gso.UDP_L4
         out.gso_size = segment
-    d.counters.out_datagrams += 1
     if is_multicast(hi, lo):
-        return _send_to_group(net, s, to, n, now)
-    complete(net, s, to)
-    r = ip_output.submit(net, out, now)
+        r = _send_to_group(net, s, to, n, now)
+    else:
+        complete(net, s, to)
+        r = ip_output.submit(net, out, now)
     if r == -EMSGSIZE:
-        too_long(d, net, s, hi, lo, now)
+        too_long(d, net, s, to, now)
     return r if r < 0 else n
 
 
@@ -294,8 +341,16 @@ def _send_to_group(net: Net, s: Sock, to: Destination, n: int, now: int) -> int:
 
 
 @compiled
-def too_long(d: Datagrams, net: Net, s: Sock, hi: int, lo: int, now: int) -> None:
-    """A datagram with DF does not fit the path: the error queue tells the MTU (IP_RECVERR, ip_local_error)."""
+def too_long(d: Datagrams, net: Net, s: Sock, to: Destination, now: int) -> None:
+    """A datagram that is to stay whole does not fit the path: the error queue tells the MTU (IP_RECVERR,
+    ip_local_error), the next receive, too (IPV6_RECVPATHMTU, ipv6_local_rxpmtu)."""
+    hi = to.hi
+    lo = to.lo
+    if s.hears_path != 0 and s.ep.kind != Kind.PING and no_fragments(s, to):
+        s.path_mtu = net.chosen.mtu
+        s.path_hi = hi
+        s.path_lo = lo
+        s.path_scope = net.out.interface
     if not s.ep.bound & _recverr(hi, lo):
         return
     e = net.error
@@ -306,7 +361,8 @@ def too_long(d: Datagrams, net: Net, s: Sock, hi: int, lo: int, now: int) -> Non
     e.errno = EMSGSIZE
     e.type = 0
     e.code = 0
-    datagram.fail(d, s, e, 0, 0, datagram.LOCAL, net.chosen.mtu, s.ep.remote_port, 0, now)
+    port = to.port if s.ep.kind == Kind.UDP and not is_v4(hi, lo) else s.ep.remote_port       # as Linux
+    datagram.fail(d, s, e, 0, 0, datagram.LOCAL, net.chosen.mtu, port, 0, now)
 
 
 @compiled

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .. import datagram, drive, engine, handles, options, packet
 from ..endpoint import Endpoint, Kind
-from ..errors import EINVAL, ENODEV, ENOTCONN, EOPNOTSUPP, EPROTO
+from ..errors import EINVAL, ENOBUFS, ENODEV, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP, EPROTO
 from ..ip import membership, multicast, route
 from ..ip.ipv4_options import IpOptions
 from ..machine import addressof, at, compiled, copy, entered, load64, sizeof, store64
@@ -88,6 +88,23 @@ def set_ip_options(w: World, h: int, ep: Endpoint, address: int) -> int:
         copy(addressof(handles.socket(w, ep.index).options), address, OPTIONS)
     drive.unlock(w)
     return 0
+
+
+@call
+def set_extensions(w: World, h: int, ep: Endpoint, address: int, n: int) -> int:
+    """IPV6_HOPOPTS and others: the extension headers that the Extensions at `address` describes, n bytes with what
+    follows; 0: none.  Datagrams only."""
+    if handles.is_tcp(h):
+        return -ENOPROTOOPT
+    drive.lock(w)
+    s = handles.socket(w, ep.index)
+    result = 0
+    if n == 0:
+        datagram.forget_extensions(w.datagrams, s)
+    elif not datagram.keep_extensions(w.datagrams, s, address, n):
+        result = -ENOBUFS
+    drive.unlock(w)
+    return result
 
 
 @call

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HEADER = 44             # Next Header of a fragment (RFC 8200 4.5)
 HEADER_LEN = 8
+BEHIND = 64             # bytes behind the IP header's beginning, where the scratch area has it
 MORE = 1                # in the word with the offset, which counts in eights
 
 

@@ -146,14 +146,16 @@ class Packet:
     gso_size: u16       # ... with so many bytes of payload each
     options_len: u8     # bytes of IPv4 options
     foreign: u8         # 1: the source need not be ours
-    manner: u8          # CUT | OF_LINK
+    manner: u8          # CUT | OF_LINK | EXTENDED
     options: i64        # address of the ip.ipv4_options.IpOptions that says which
     most: i32           # (CUT, IPv6) bytes of a fragment at most (ipv6(7), IPV6_MTU); 0: what the path takes
+    extensions: i64     # (EXTENDED) address of the ip.ipv6_extensions.Extensions that it has
 
 
 # Bits of Packet.manner
 CUT = 1             # IPv6, too, is fragmented if it must be (RFC 8200 4.5)
 OF_LINK = 2         # the link's MTU counts, whatever is known of the path (ip(7), IP_PMTUDISC_PROBE)
+EXTENDED = 4        # it has extension headers (ip.ipv6_extensions)
 
 
 @record

@@ -13,10 +13,24 @@ from typing import TYPE_CHECKING
 from ..drivers import device, offload
 from ..drivers.offload import Gso, put_checksum
 from ..errors import EACCES, EADDRNOTAVAIL, EMSGSIZE, ENOBUFS, Drop
-from ..machine import addressof, at, compiled, invoke3, store8, unit
-from . import address, checksum, ethernet, fragment, ipv4, ipv6, link, neighbour, pmtu, route, solicit, waiting
+from ..machine import addressof, at, compiled, invoke3, unit
+from . import (
+    address,
+    checksum,
+    ethernet,
+    fragment,
+    ipv4,
+    ipv6,
+    ipv6_extensions,
+    link,
+    neighbour,
+    pmtu,
+    route,
+    solicit,
+    waiting,
+)
 from .ethernet import EtherType
-from .net import CUT, OF_LINK, SCRATCH_FRAGMENT, Medium, Net, Packet
+from .net import CUT, EXTENDED, OF_LINK, SCRATCH_FRAGMENT, Medium, Net, Packet
 from .route import Kind
 
 if TYPE_CHECKING:
@@ -25,13 +39,14 @@ if TYPE_CHECKING:
 IPV4 = int(EtherType.IPV4)
 IPV6 = int(EtherType.IPV6)
 MULTICAST_TTL = 1           # RFC 1112 6.1, RFC 3493 5.2
-HEADROOM = 64               # of SCRATCH_FRAGMENT, in front of a fragment's IP header,
-BEHIND = 64                 # ... bytes for that, and the fragment header follows
+HEADROOM = 64               # of SCRATCH_FRAGMENT, in front of a fragment's IP header
 
 
 @compiled
 def send(net: Net, packet: Packet, now: int) -> int:
     """Send a packet, in fragments if it must be: 0, or -errno (counted).  To wait for a neighbour is to be sent."""
+    if packet.manner & EXTENDED:
+        ipv6_extensions.set_out(packet)
     if packet.foreign == 0:
         error = route.choose(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface, now)
     else:
@@ -58,6 +73,8 @@ def send(net: Net, packet: Packet, now: int) -> int:
         c.mtu = iface.mtu
     options = packet.options_len if v4 else 0
     header_len = ipv4.HEADER_LEN + options if v4 else ipv6.HEADER_LEN
+    if packet.manner & EXTENDED:
+        header_len += ipv6_extensions.each(packet) + ipv6_extensions.last(packet)
     length = packet.head_len + packet.a_len + packet.b_len
     largest = length if packet.gso_size == 0 else packet.head_len + min(packet.gso_size, length - packet.head_len)
     whole = header_len + largest <= c.mtu
@@ -75,8 +92,8 @@ def send(net: Net, packet: Packet, now: int) -> int:
         net.drops[Drop.FRAGMENT_NEEDED] += 1
         _forget(packet)
         return -EMSGSIZE
-    if not whole:
-        error = _send_fragments(net, iface, packet, mac, ttl, id, now)
+    if not whole or packet.manner & EXTENDED:
+        error = _send_pieces(net, iface, packet, mac, ttl, id, whole, now)
         _forget(packet)
         return error
     if packet.csum_offset != 0:
@@ -96,36 +113,54 @@ def send(net: Net, packet: Packet, now: int) -> int:
 
 @compiled
 def _is_refused(net: Net, packet: Packet, header_len: int, largest: int, length: int, whole: bool) -> bool:
-    """Whether an IPv6 packet is too long.  Linux's answers (__ip6_append_data): IPV6_MTU makes the path smaller for who
-    does not want fragments, but what the path takes is not cut for its sake."""
+    """Whether an IPv6 packet is too long; if so `net.chosen.mtu` is what the sender is to be told.
+
+    Linux's answers (__ip6_append_data): IPV6_MTU makes the path smaller for who does not want fragments, but what the
+    path takes is not cut for its sake.
+    """
     c = net.chosen
     if packet.manner & CUT == 0:
         return not whole or length > ipv6.LARGEST
+    extended = header_len - ipv6.HEADER_LEN
     fits = whole
     if packet.most != 0:
         c.mtu = min(c.mtu, packet.most)
         fits = header_len + largest <= c.mtu
-    return (length > ipv6.LARGEST or (not fits and packet.dont_fragment != 0)
-            # the first fragment has all headers (RFC 7112 5)
-            or (not whole and max(packet.head_len, 8) > c.mtu - header_len - fragment.HEADER_LEN & -8))
+    # The first fragment has all headers (RFC 7112 5).
+    first = ipv6_extensions.last(packet) + max(packet.head_len, 8)
+    room = c.mtu - ipv6.HEADER_LEN - ipv6_extensions.each(packet) - fragment.HEADER_LEN & -8
+    if extended + length > ipv6.LARGEST or (not fits and packet.dont_fragment != 0) or (not whole and first > room):
+        c.mtu -= extended
+        return True
+    return False
 
 
 @compiled
-def _send_fragments(net: Net, iface: Interface, packet: Packet, mac: int, ttl: int, id: int, now: int) -> int:
-    """Send a packet in fragments: 0, or -errno, which ends it.  `id`: the Identification, of IPv4."""
+def _send_pieces(net: Net, iface: Interface, packet: Packet, mac: int, ttl: int, id: int, whole: bool,
+                 now: int) -> int:
+    """Send a packet in fragments, or whole behind extension headers: 0, or -errno, which ends it.
+
+    `id`: the Identification, of IPv4.
+    """
     v4 = address.is_v4(packet.dst_hi, packet.dst_lo)
     options = packet.options_len if v4 else 0
     header_len = ipv4.HEADER_LEN + options if v4 else ipv6.HEADER_LEN
-    before = header_len if v4 else header_len + fragment.HEADER_LEN
     length = packet.head_len + packet.a_len + packet.b_len
+    before = header_len                     # bytes of headers that each piece has
+    last = 0                                # bytes in front of the transport header that are cut, too
     h = addressof(net) + net.scratch + SCRATCH_FRAGMENT + HEADROOM
     if packet.csum_offset != 0:
         _complete(packet)
     if not v4:
-        id = fragment.identification(net, packet)
+        last = ipv6_extensions.last(packet)
+        before += ipv6_extensions.each(packet)
+        if not whole:
+            before += fragment.HEADER_LEN
+            id = fragment.identification(net, packet)
+    length += last
     offset = 0
     while True:
-        n = fragment.size(length - offset, net.chosen.mtu - before)
+        n = length if whole else fragment.size(length - offset, net.chosen.mtu - before)
         more = offset + n < length
         parts = 1
         if v4:
@@ -133,13 +168,8 @@ def _send_fragments(net: Net, iface: Interface, packet: Packet, mac: int, ttl: i
             if options != 0:
                 ipv4.add_options(h, packet, options, now)
         else:
-            ipv6.emit(h, packet, fragment.HEADER_LEN + n, ttl)
-            store8(h + ipv6.NEXT_HEADER, fragment.HEADER)
-            fragment.emit(h + BEHIND, packet.protocol, offset, more, id)
-            net.iov[2] = h + BEHIND
-            net.iov[3] = fragment.HEADER_LEN
-            parts = 2
-        parts = fragment.gather(net, packet, offset, n, parts)
+            parts = ipv6_extensions.emit(net, packet, h, n, ttl, whole, offset, more, id)
+        parts = fragment.gather(net, packet, offset - last, n, parts)
         error = _deliver(net, iface, packet, mac, IPV4 if v4 else IPV6, h, header_len, parts, before + n, now)
         offset += n
         if error < 0 or not more:

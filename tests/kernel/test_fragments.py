@@ -9,6 +9,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from pyroute2 import IPRoute
+
+from netstack.lab import kernel
 
 from .test_ping import linux_ping
 
@@ -16,6 +19,7 @@ PORT = 7779
 DGRAM = socket.SOCK_DGRAM
 IPV6 = socket.IPPROTO_IPV6
 MTU_DISCOVER, MTU = 23, 24
+FINAL = "fd00:9::9"
 OUTGOING = 4                    # PACKET_OUTGOING
 ETH_P_ALL, ETH_P_IPV6 = 3, 0x86DD
 needs_ping = pytest.mark.skipif(shutil.which("ping") is None, reason="ping(8) is not installed")
@@ -139,3 +143,83 @@ def test_we_ping(net: Any, size: int) -> None:
         assert sock.recv(70000)[8:] == message[8:]
         sock.setsockopt(IPV6, socket.IPV6_DONTFRAG, 1)
         assert ask(sock.sendto, message, (net.linux6, 0)) == (len(message) if size == 1452 else "EMSGSIZE")
+
+
+HOP = bytes([0, 0, 0x1E, 4, 1, 2, 3, 4])
+DST = bytes([0, 1, 0x1E, 12]) + bytes(range(12))
+
+
+@pytest.mark.parametrize("size", [10, 1436, 1437, 1444, 1445, 5000, 60000])
+@pytest.mark.parametrize("headers", [{54: HOP}, {59: DST}, {54: HOP, 59: DST}, {54: HOP, 55: DST, 59: HOP}])
+def test_extension_headers(net: Any, seen: Any, size: int, headers: dict[int, bytes]) -> None:
+    """What is sent, in what pieces, and what the other one is told of it."""
+    answers = []
+    for linux in (True, False):
+        with ExitStack() as life:
+            a = life.enter_context((socket.socket if linux else net.stack.socket)(socket.AF_INET6, DGRAM))
+            b = life.enter_context((net.stack.socket if linux else socket.socket)(socket.AF_INET6, DGRAM))
+            to = net.ip6 if linux else net.linux6
+            b.bind((to, PORT))
+            b.settimeout(60)
+            a.sendto(b"first", (to, PORT))
+            assert b.recv(10) == b"first"
+            for option in (53, 56, 58):
+                b.setsockopt(IPV6, option, 1)
+            for option, header in headers.items():
+                a.setsockopt(IPV6, option, header)
+            seen(linux)
+            assert a.sendto(bytes(size), (to, PORT)) == size
+            data, told, _, _ = b.recvmsg(70000, 1000)
+            answers.append((data == bytes(size), [m[1:] for m in told], seen(linux)))
+    there, here = answers
+    assert here[:2] == there[:2]
+    assert len(here[1]) == len(set(headers) - {55})
+    # Differs: Linux has the destination options in front of the fragment header if there is no routing header.
+    assert here[2] == there[2] or (59 in headers and len(here[2]) > 1)
+
+
+def test_the_path_is_told(net: Any) -> None:
+    """IPV6_RECVPATHMTU and IPV6_PATHMTU."""
+    answers = []
+    for linux in (True, False):
+        there = net.ip6 if linux else net.linux6
+        with (socket.socket if linux else net.stack.socket)(socket.AF_INET6, DGRAM) as sock, (
+                net.stack.socket if linux else socket.socket)(socket.AF_INET6, DGRAM) as listener:
+            listener.bind((there, PORT))
+            sock.setblocking(False)
+            for option in (socket.IPV6_RECVPATHMTU, socket.IPV6_DONTFRAG, 25):
+                sock.setsockopt(IPV6, option, 1)
+            found = [ask(sock.getsockopt, IPV6, socket.IPV6_PATHMTU, n) for n in (31, 32)]
+            found += [ask(sock.sendto, bytes(n), (there, PORT)) for n in (1452, 1453, 3000, 65528)]
+            for flags in (0, 0, 0x2000, 0x2000, 0x2000, 0x2000):
+                got = ask(sock.recvmsg, 10, 200, flags)
+                if isinstance(got, tuple):
+                    address = socket.inet_pton(socket.AF_INET6, there)
+                    got = got[0], [(kind, data.replace(address, b"there")) for _, kind, data in got[1]], got[2], (
+                        got[3][0] == there, got[3][1:])
+                found.append(got)
+            sock.connect((there, PORT))
+            found += [ask(sock.getsockopt, IPV6, socket.IPV6_PATHMTU, n) for n in (31, 32, 50)]
+            answers.append(found)
+    assert answers[1] == answers[0]
+
+
+def test_by_way_of_segments(net: Any) -> None:
+    """A routing header of type 4: Linux, where it is allowed, sends it on to itself, and tells the header."""
+    kernel.set_sysctl("net.ipv6.conf.all.seg6_enabled", 1)
+    kernel.set_sysctl(f"net.ipv6.conf.{net.tap}.seg6_enabled", 1)
+    with IPRoute() as route:
+        route.addr("add", index=route.link_lookup(ifname="lo")[0], address=FINAL, prefixlen=128)
+    final, way = (socket.inet_pton(socket.AF_INET6, host) for host in (FINAL, net.linux6))
+    with net.stack.socket(socket.AF_INET6, DGRAM) as ours, socket.socket(socket.AF_INET6, DGRAM) as theirs:
+        theirs.bind(("::", PORT))
+        theirs.settimeout(60)
+        theirs.setsockopt(IPV6, socket.IPV6_RECVRTHDR, 1)
+        theirs.setsockopt(IPV6, socket.IPV6_RECVPKTINFO, 1)
+        ours.setsockopt(IPV6, socket.IPV6_RTHDR, bytes([0, 4, 4, 1, 1, 0, 0, 0]) + bytes(16) + way)
+        for size in (10, 5000):
+            ours.sendto(bytes(size), (FINAL, PORT))
+            data, told, _, _ = theirs.recvmsg(70000, 1000)
+            assert data == bytes(size)
+            assert told[0][2][:16] == final
+            assert told[1][1:] == (socket.IPV6_RTHDR, bytes([17, 4, 4, 0, 1, 0, 0, 0]) + final + way)

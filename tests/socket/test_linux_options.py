@@ -252,7 +252,6 @@ OTHERWISE = {                               # by what it is that differs
     "two interfaces less": {(real.SOL_SOCKET, sockopt.SO_BINDTOIFINDEX)},
     "see test_as_linux": {(real.SOL_SOCKET, sockopt.SO_MAX_PACING_RATE)},
     "0 cannot be set": {(real.IPPROTO_IPV6, real.IPV6_UNICAST_HOPS)},
-    "cannot be set": {(real.IPPROTO_IPV6, sockopt.IPV6_MTU)},
 }
 KINDS = [(real.AF_INET, real.SOCK_STREAM), (real.AF_INET, real.SOCK_DGRAM), (real.AF_INET6, real.SOCK_STREAM),
          (real.AF_INET6, real.SOCK_DGRAM)]
@@ -265,6 +264,8 @@ NUMBERED = [key for key in sockopt.OPTIONS if key[0] != real.IPPROTO_TCP and key
 def test_number(both, option, kind):
     """Defaults, refusals and what is read back, of numbers in and out of range and of too few and too many bytes."""
     level, name = map(int, option)
+    if sockopt.OPTIONS[option].form is sockopt.Form.HEADER and kind == (real.AF_INET6, real.SOCK_STREAM):
+        pytest.skip("streams have no extension headers")
 
     def look(make):
         with make(*kind) as sock:
@@ -273,8 +274,6 @@ def test_number(both, option, kind):
                 found["set", value] = ask(sock.setsockopt, level, name, value), ask(sock.getsockopt, level, name)
             return found
     there, here = map(look, both)
-    if level == real.IPPROTO_IPV6 and name == real.IPV6_DONTFRAG:
-        there = {key: value for key, value in there.items() if not isinstance(key, tuple) or isinstance(key[1], int)}
     assert {key: (there[key], here[key]) for key in there if here[key] != there[key]} == {}
 
 

@@ -173,9 +173,12 @@ def test_every_option_of_the_table_can_be_read(stack, connected):
     client, _ = connected()
     client6, _ = connected("::1")
     with (stack.socket(type=ns.SOCK_DGRAM) as datagrams, stack.socket(ns.AF_INET, ns.SOCK_RAW, 1) as raw,
-          stack.socket(ns.AF_INET6, ns.SOCK_RAW, 58) as raw6, stack.socket(ns.AF_PACKET, ns.SOCK_RAW) as packet):
+          stack.socket(ns.AF_INET6, ns.SOCK_RAW, 58) as raw6, stack.socket(ns.AF_PACKET, ns.SOCK_RAW) as packet,
+          stack.socket(ns.AF_INET6, ns.SOCK_DGRAM) as datagrams6):
         for (level, name), option in OPTIONS.items():
-            s = client6 if option.six else client if Kind.TCP in option.kinds else datagrams
+            s = client if Kind.TCP in option.kinds else datagrams
+            if option.six:
+                s = client6 if Kind.TCP in option.kinds else datagrams6
             if option.kinds == {Kind.RAW}:
                 s = raw6 if option.six else raw
             elif option.kinds == {Kind.PACKET}:
@@ -183,6 +186,8 @@ def test_every_option_of_the_table_can_be_read(stack, connected):
             if not option.readable:
                 continue
             buflen = 16 if option.form in (Form.DEVICE, Form.ALGORITHM, Form.TIMEVAL, Form.LINGER) else 0
+            if name == ns.IPV6_PATHMTU and option.six:
+                buflen = 32
             s.getsockopt(level, name, buflen)
             assert option.meaning
 
