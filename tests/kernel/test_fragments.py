@@ -21,7 +21,8 @@ IPV6 = socket.IPPROTO_IPV6
 MTU_DISCOVER, MTU = 23, 24
 FINAL = "fd00:9::9"
 OUTGOING = 4                    # PACKET_OUTGOING
-ETH_P_ALL, ETH_P_IPV6 = 3, 0x86DD
+MLD = 0, 58                     # Next Headers of reports of groups, which go when they are due
+ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 3, 0x0800, 0x86DD
 needs_ping = pytest.mark.skipif(shutil.which("ping") is None, reason="ping(8) is not installed")
 
 
@@ -33,8 +34,8 @@ def net(request: pytest.FixtureRequest, make_link: Any) -> Any:
 
 @pytest.fixture
 def seen(net: Any) -> Iterator[Any]:
-    """seen(linux): the IPv6 packets with `PORT` or in fragments that Linux, or the stack, has sent since it was asked
-    last: length, Next Header, and of a fragment the word with the offset."""
+    """seen(linux): what Linux, or the stack, has sent over IPv6 since it was asked last, if it is UDP, of protocol 200,
+    in fragments or has options: length, Next Header, and of a fragment the word with the offset."""
     with socket.socket(socket.AF_PACKET, DGRAM, socket.htons(ETH_P_ALL)) as tap:
         tap.bind((net.tap, ETH_P_ALL))
         tap.setblocking(False)
@@ -46,7 +47,8 @@ def seen(net: Any) -> Iterator[Any]:
                     packet, where = tap.recvfrom(70000)
                 except BlockingIOError:
                     return found
-                if (where[1], where[2] == OUTGOING) == (ETH_P_IPV6, linux) and packet[6] in (17, 44, 60, 0, 200):
+                if (where[1], where[2] == OUTGOING) == (ETH_P_IPV6, linux) and packet[6] in (17, 44, 60, 0, 200) and (
+                        packet[6], packet[40]) != MLD:
                     found.append((len(packet), packet[6], int.from_bytes(packet[42:44], "big")
                                   if packet[6] == 44 else 0))
         yield look
@@ -99,6 +101,33 @@ def test_what_is_cut(net: Any, seen: Any, discover: int, most: int, dont_fragmen
                 if not isinstance(sent, str):
                     assert b.recv(70000) == bytes(n)            # so it has been seen
                 answers.append((n, sent, seen(linux)))
+    half = len(answers) // 2
+    assert answers[half:] == answers[:half]
+
+
+@pytest.mark.parametrize("discover", [0, 2, 3, 4, 5])
+def test_ipv4(net: Any, discover: int) -> None:
+    """IP_MTU_DISCOVER: who sets DF, and who is refused.  Not IP_PMTUDISC_WANT (docs/sockets.md)."""
+    answers = []
+    with socket.socket(socket.AF_PACKET, DGRAM, socket.htons(ETH_P_ALL)) as tap:
+        tap.bind((net.tap, ETH_P_ALL))
+        tap.setblocking(False)
+        for linux in (True, False):
+            with ExitStack() as life:
+                a = life.enter_context((socket.socket if linux else net.stack.socket)(socket.AF_INET, DGRAM))
+                b = life.enter_context((net.stack.socket if linux else socket.socket)(socket.AF_INET, DGRAM))
+                to = net.ip if linux else net.linux
+                b.bind((to, PORT))
+                b.settimeout(60)
+                a.setsockopt(socket.IPPROTO_IP, 10, discover)
+                for n in (1000, 1472, 1473, 3000):
+                    sent = ask(a.sendto, bytes(n), (to, PORT))
+                    if not isinstance(sent, str):
+                        assert b.recv(70000) == bytes(n)
+                    answers.append((n, sent))
+                    while not isinstance(packet := ask(tap.recvfrom, 70000), str):
+                        if (packet[1][1], packet[1][2] == OUTGOING) == (ETH_P_IP, linux) and packet[0][9] == 17:
+                            answers.append((len(packet[0]), packet[0][6] & 0x40))
     half = len(answers) // 2
     assert answers[half:] == answers[:half]
 

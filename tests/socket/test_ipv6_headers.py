@@ -167,8 +167,8 @@ def test_a_message_goes_before_what_is_set(both):
 @pytest.mark.parametrize("messages", [
     [(54, HOP), (54, HOP)], [(59, DST), (59, DST16)], [(4, DST), (59, DST16)], [(59, DST), (4, DST16)], [(3, HOP)],
     [(4, DST)], [(3, HOP), (54, HOP)], [(54, HOP[:1])], [(54, b"")], [(54, HOP[:4])], [(59, DST16[:8])],
-    [(59, DST + bytes(5))], [(57, OLD)], [(57, SEGMENTS)], [(5, OLD)], [(57, b"\0\0\0\0")], [(57, bytes(3))], [(55, DST), (55, DST)],
-    [(55, DST), (59, DST16)], [(9, HOST)], [(61, bytes(32))], [(53, struct.pack("i", 1))],
+    [(59, DST + bytes(5))], [(57, OLD)], [(57, SEGMENTS)], [(5, OLD)], [(57, b"\0\0\0\0")], [(57, bytes(3))],
+    [(55, DST), (55, DST)], [(55, DST), (59, DST16)], [(9, HOST)], [(61, bytes(32))], [(53, struct.pack("i", 1))],
     [(62, struct.pack("i", 1)), (54, HOP)], [(62, struct.pack("i", 2))], [(59, LONG), (54, LONG)], [(11, bytes(4))],
     [(53, struct.pack("i", 1)), (54, HOP)]])
 def test_messages(both, messages):
