@@ -449,6 +449,22 @@ def test_who_is_told_of_packet_too_big(make_link, discover, told, connected):
     assert sock.getsockopt(real.SOL_SOCKET, real.SO_ERROR) == (errno.EMSGSIZE if told and connected else 0)
 
 
+@pytest.mark.parametrize(("kind", "protocol", "discover", "told"), [
+    (real.SOCK_RAW, 200, 1, False), (real.SOCK_RAW, 200, 2, True), (real.SOCK_RAW, 200, 3, False),
+    (real.SOCK_DGRAM, 58, 1, False), (real.SOCK_DGRAM, 58, 2, False)])
+def test_others_are_told_of_packet_too_big_less(make_link, kind, protocol, discover, told):
+    """Raw sockets with IPV6_PMTUDISC_DO (rawv6_err), echo sockets not at all (ping_err)."""
+    link = make_link(6)
+    with link.stack.socket(real.AF_INET6, kind, protocol) as sock:
+        sock.setsockopt(real.IPPROTO_IPV6, 23, discover)
+        sock.connect((link.theirs, 0))
+        sock.send(bytes([128, 0]) + bytes(1398))
+        quoted = link.expect_packet()
+        link.inject(bytes(header(link) / ICMPv6PacketTooBig(mtu=1300) / Raw(quoted[:1200])))
+        assert sock.getsockopt(real.SOL_SOCKET, real.SO_ERROR) == (errno.EMSGSIZE if told else 0)
+        assert sock.getsockopt(real.IPPROTO_IPV6, 24) == 1300
+
+
 @pytest.mark.parametrize("mtu", [1279, 68, 0])
 def test_a_path_below_the_least_is_not_believed(make_link, mtu):
     """RFC 8201 4."""

@@ -45,7 +45,8 @@ HEADROOM = 64               # of SCRATCH_FRAGMENT, in front of a fragment's IP h
 @compiled
 def send(net: Net, packet: Packet, now: int) -> int:
     """Send a packet, in fragments if it must be: 0, or -errno (counted).  To wait for a neighbour is to be sent."""
-    if packet.manner & EXTENDED:
+    manner = packet.manner + 0
+    if manner & EXTENDED:
         ipv6_extensions.set_out(packet)
     if packet.foreign == 0:
         error = route.choose(net, packet.dst_hi, packet.dst_lo, packet.src_hi, packet.src_lo, packet.interface, now)
@@ -69,11 +70,11 @@ def send(net: Net, packet: Packet, now: int) -> int:
     if ttl == 0:
         multicast = mac != 0 and mac != ethernet.BROADCAST
         ttl = MULTICAST_TTL if multicast else net.settings.ip_default_ttl
-    if packet.manner & OF_LINK:
+    if manner & OF_LINK:
         c.mtu = iface.mtu
     options = packet.options_len if v4 else 0
     header_len = ipv4.HEADER_LEN + options if v4 else ipv6.HEADER_LEN
-    if packet.manner & EXTENDED:
+    if manner & EXTENDED:
         header_len += ipv6_extensions.each(packet) + ipv6_extensions.last(packet)
     length = packet.head_len + packet.a_len + packet.b_len
     largest = length if packet.gso_size == 0 else packet.head_len + min(packet.gso_size, length - packet.head_len)
@@ -92,7 +93,7 @@ def send(net: Net, packet: Packet, now: int) -> int:
         net.drops[Drop.FRAGMENT_NEEDED] += 1
         _forget(packet)
         return -EMSGSIZE
-    if not whole or packet.manner & EXTENDED:
+    if not whole or manner & EXTENDED:
         error = _send_pieces(net, iface, packet, mac, ttl, id, whole, now)
         _forget(packet)
         return error

@@ -306,6 +306,17 @@ def test_their_order(link):
     assert IPv6(bytes(there))[UDP].chksum == packet[UDP].chksum
 
 
+def test_each_of_several_goes_the_whole_way(link):
+    """UDP_SEGMENT and a routing header: each datagram names its destination there, and goes where it is to go first."""
+    sock = sender(link, (57, bytes([0, 4, 4, 1, 1, 0, 0, 0]) + bytes(16) + real.inet_pton(real.AF_INET6, link.theirs)))
+    sock.setsockopt(real.IPPROTO_UDP, 103, 500)
+    sock.sendto(bytes(1200), ("2001:db8:9::9", 9))
+    for n in (500, 500, 200):
+        packet = IPv6(link.expect_packet())
+        assert (packet.dst, packet[IPv6ExtHdrSegmentRouting].addresses) == (link.theirs, ["2001:db8:9::9", link.theirs])
+        assert packet[UDP].len == 8 + n
+
+
 @pytest.mark.parametrize("headers", [{59: DST}, {54: HOP}, {54: HOP, 59: DST16}, {54: SHORTER}])
 def test_fragments_with_headers(link, headers):
     """RFC 8200 4.5: which of them each fragment has."""
@@ -399,6 +410,23 @@ def test_the_path_is_told(link):
     assert ask(sock.recv, 10) == "EAGAIN"
     sock.connect((link.theirs, 9))
     assert sock.getsockopt(LEVEL, real.IPV6_PATHMTU, 32) == bytes(28) + struct.pack("I", 1300)
+
+
+@pytest.mark.parametrize("protocol", [real.IPPROTO_UDP, 200])
+def test_what_the_headers_leave_of_the_path(link, protocol):
+    """The error queue tells how long a packet without them may be, as Linux's."""
+    kind = real.SOCK_DGRAM if protocol == real.IPPROTO_UDP else real.SOCK_RAW
+    with link.stack.socket(real.AF_INET6, kind, protocol) as sock:
+        for option, value in ((54, HOP), (MTU_DISCOVER, 2), (25, 1), (real.IPV6_RECVPATHMTU, 1)):
+            sock.setsockopt(LEVEL, option, value)
+        sock.setblocking(False)
+        assert ask(sock.sendto, bytes(1453), (link.theirs, 0 if kind == real.SOCK_RAW else 9)) == "EMSGSIZE"
+        _, [(_, _, error)], _, who = sock.recvmsg(10, 100, 0x2000)
+        assert struct.unpack_from("I", error, 8) == (1492,)
+        assert who[1] == (9 if kind == real.SOCK_DGRAM else 0)
+        assert ask(sock.recvmsg, 10, 100) == "EAGAIN"           # IPV6_RECVPATHMTU is for IPV6_DONTFRAG only
+        assert ask(sock.sendto, bytes(1444), (link.theirs, 0 if kind == real.SOCK_RAW else 9)) == 1444
+    assert IPv6(link.expect_packet()).plen == 1452 + 8 * (kind == real.SOCK_DGRAM)
 
 
 def test_what_is_packed():
