@@ -91,7 +91,7 @@ class Lease:
             self._keeper.close(release)
 
     def renew(self) -> None:
-        """Ask the server now, not only at T1; waits for nothing (`interface.lease` is the new one, when it is there)."""
+        """Ask the server now, not only at T1; waits for nothing: `interface.lease` will be the new one."""
         if self._keeper is not None:
             self._keeper.renew()
 
