@@ -18,7 +18,8 @@ SHARED = set("""
     stats tcb timeouts
 """.split())         # noqa: SIM905 - a table
 MECHANISMS = {
-    "accecn": ["accecn"], "accecn_option": ["accecn"], "ack": ["sack_overtaken"], "bbr": ["bbr"],
+    "accecn": ["accecn"], "accecn_option": ["accecn"], "ack": ["sack_overtaken"], "arrivals": ["time_of_arrival"],
+    "bbr": ["bbr"],
     "challenge": ["reset_blind"], "cookies": ["syn_cookies"], "cubic": ["cubic"],
     "cwv": ["restart_after_idle", "slow_start_unused"], "defer": ["defer_accept"], "disconnect": ["disconnect"],
     "drs": ["window_growth"], "dsack": ["dsack_sent"], "ecn": ["ecn_sender", "ecn_receiver", "ecn_fallback", "abe"],

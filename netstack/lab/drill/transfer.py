@@ -59,7 +59,7 @@ class Transfer(Arguments):
         return self._receive(call, 0, self._iovec(self.argument(call, 1)))
 
     def do_recvmsg(self, call: Call) -> Attempt:
-        """recvmsg(2); of ancillary data ints, such as TCP_CM_INQ"""
+        """recvmsg(2); of ancillary data ints, such as TCP_CM_INQ, and times, SCM_TIMESTAMP and SCM_TIMESTAMPNS"""
         node = self.argument(call, 1)
         count = self._message(node)
         return self._receive(call, self.integer(self.argument(call, 2)), count, self._control(node))
@@ -75,11 +75,30 @@ class Transfer(Arguments):
             values = [fields[name].value for name in ("cmsg_level", "cmsg_type", "cmsg_data") if name in fields]
             if len(values) != 3:
                 raise ScriptError(item.at, "expected {cmsg_level=..., cmsg_type=..., cmsg_data=...}")
-            if isinstance(values[2], Braces):
-                raise Unsupported(values[2].at, "ancillary data that is a structure")
-            level, kind, data = (self.integer(v) for v in values)
-            found.append((level, kind, data))
+            level, kind = (self.integer(v) for v in values[:2])
+            found.append((level, kind, self._time(values[2]) if isinstance(values[2], Braces)
+                          else self.integer(values[2])))
         return found
+
+    def _time(self, node: Braces) -> int:
+        """{scm_sec=..., scm_nsec=...}: ns since the script's beginning."""
+        fields = node.fields()
+        if set(fields) != {"scm_sec", "scm_nsec"}:
+            raise Unsupported(node.at, "ancillary data that is a structure, and no time")
+        return self.integer(fields["scm_sec"].value) * NS + self.integer(fields["scm_nsec"].value)
+
+    def _told(self, ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, int]]:
+        """Level, type and value of each message."""
+        began = self.runner.stack._now() - self.runner.now
+        told = []
+        for level, kind, data in ancillary:
+            if level == SOL_SOCKET:
+                seconds, part = struct.unpack("qq", data)
+                value = seconds * NS + part * (1000 if kind == SYMBOLS["SO_TIMESTAMP"] else 1) - began
+            else:
+                value, = struct.unpack("i", data)
+            told.append((level, kind, value))
+        return told
 
     def _receive(self, call: Call, flags: int, count: int | None = None,
                  control: list[tuple[int, int, int]] | None = None) -> Attempt:
@@ -106,7 +125,7 @@ class Transfer(Arguments):
             if flags & MSG_WAITALL and o.blocks and piece and len(got) < count:
                 return None
             problems = _compare(node, got)
-            told = [(level, kind, *struct.unpack("i", data)) for level, kind, data in ancillary]
+            told = self._told(ancillary)
             if control is not None and told != control:
                 problems.append(f"the ancillary data (level, type, value) is {told}, not {control}")
             if o.talk is not None and o.sock.type == real.SOCK_STREAM:
