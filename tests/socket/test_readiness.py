@@ -176,6 +176,34 @@ def test_the_descriptor_goes_with_the_socket(connected):
         select.select([fd], [], [], 0)
 
 
+def test_a_stream_that_was_never_connected_hears_of_the_stack_s_end(life):
+    """It is hung up already; an epoll that tells news says so again."""
+    stack = life.enter_context(netstack.Stack())
+    with stack.socket() as s, select.epoll() as poller:
+        poller.register(s, select.EPOLLIN | select.EPOLLET)
+        assert poller.poll(0) == [(s.fileno(), select.EPOLLHUP)]
+        assert poller.poll(0) == []
+        stack.close()
+        assert poller.poll(60) == [(s.fileno(), select.EPOLLIN | select.EPOLLHUP)]
+
+
+def test_objects_that_share_a_stream_before_it_is_connected(stack, life):
+    """Each has its number, of one file; and of another one, when the socket begins anew."""
+    server = life.enter_context(stack.create_server(("127.0.0.1", 0)))
+    with stack.socket() as s, s.dup() as twin, select.epoll() as poller:
+        assert len({s.fileno(), twin.fileno()}) == 2
+        for each in (s, twin):
+            poller.register(each, select.EPOLLOUT)
+        both = {s.fileno(), twin.fileno()}
+        for _ in range(2):
+            assert {fd for fd, bits in poller.poll(0) if bits == select.EPOLLOUT | select.EPOLLHUP} == both
+            twin.connect(server.getsockname())
+            conn = life.enter_context(server.accept()[0])
+            until(lambda: {fd for fd, bits in poller.poll(0) if bits == select.EPOLLOUT} == both)
+            conn.close()
+            s.disconnect()
+
+
 PRI = select.POLLIN | select.POLLPRI
 
 
