@@ -23,7 +23,7 @@ APART = [sys.executable, "-E", "-S", str(ROOT / "netstack/lab/namespace.py"), "-
 PYTEST = [*APART, sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 UNIT = "not kernel and not slow and not bench"
 
-USERS = ["tests/socket", "tests/resolver", "tests/stdlib", "tests/services", "tests/cli", "tests/kernel",
+USERS = ["tests/socket", "tests/resolver", "tests/stdlib", "tests/services", "tests/cli", "tests/dhcp", "tests/kernel",
          *sorted(glob.glob("tests/test_*.py", root_dir=ROOT))]
 RUNS = {
     "compiled": ({"NETSTACK_JIT": "1"}, "not bench"),

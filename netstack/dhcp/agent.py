@@ -15,6 +15,7 @@ import logging
 import os
 import random
 import select
+import signal
 import threading
 import time
 import weakref
@@ -115,9 +116,16 @@ class Agent:
             self._client.stop(released)
             self._link.close()
         self._wake()
-        if released:                        # its datagram may wait for the server's link address
-            self._stack.wait_for(self._knows_all, FAREWELL)
-        with suppress(OSError):             # the stack is closed, or the interface is gone
+        try:
+            if released:                    # its datagram may wait for the server's link address
+                with suppress(OSError):     # the stack is closed, or the interface is gone, meanwhile
+                    self._stack.wait_for(self._knows_all, FAREWELL)
+        finally:
+            self._undo()
+
+    def _undo(self) -> None:
+        """What is left to do when the client has stopped."""
+        with suppress(OSError):
             self._configuration.clear()
         self._forget()
         if self._stack.clock is not None:
@@ -283,6 +291,7 @@ class Agent:
 
 def _run(reference: weakref.ref[Agent], bell: int) -> None:
     """The thread."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())    # they are the application's threads'
     while True:
         agent = reference()
         sleep = None if agent is None else agent._turn()

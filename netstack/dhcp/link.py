@@ -111,10 +111,10 @@ def datagram(data: bytes) -> bytes:
     n = _udp.size + len(data)
     pseudo = source + to + struct.pack("!2H", UDP, n)
     header = _udp.pack(CLIENT_PORT, SERVER_PORT, n, 0)
-    sum = checksum(pseudo + header + data) or 0xFFFF            # (RFC 768) 0 would say that there is none
+    total = checksum(pseudo + header + data) or 0xFFFF          # (RFC 768) 0 would say that there is none
     head = _ip.pack(0x45, 0, _ip.size + n, 0, 0, TTL, UDP, 0, source, to)
     head = head[:10] + checksum(head).to_bytes(2, "big") + head[12:]
-    return head + _udp.pack(CLIENT_PORT, SERVER_PORT, n, sum) + data
+    return head + _udp.pack(CLIENT_PORT, SERVER_PORT, n, total) + data
 
 
 def checksum(data: bytes) -> int:
