@@ -156,7 +156,11 @@ class Interface:
         agent = Agent(self, **options)
         if self.stack._agents.setdefault(self.index, agent) is not agent:
             raise OSError(errno.EBUSY, f"{self.name}: there is a DHCP client already")
-        agent.start()
+        try:
+            agent.start()
+        except BaseException:
+            agent.close()
+            raise
         return agent
 
     @property

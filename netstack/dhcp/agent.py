@@ -133,8 +133,8 @@ class Agent:
         thread, self._thread = self._thread, None
         if thread is not None:
             os.eventfd_write(self._bell, 1)
-            if thread is not threading.current_thread():
-                thread.join()
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join()               # one that Ctrl-C has overtaken on its way to life sees that it is over
             os.close(self._bell)
 
     def renew(self) -> None:
