@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 POLLNVAL = virtual.POLLNVAL
 SECOND = 1_000_000_000
 POLL_STEP = 0.002           # s between two looks of `wait_for` on the real clock
+AWAKE, SHORTLY = 1.0, 0.001  # s that `close` waits for a thread to leave poll(2), and until it looks again
 
 _alive: weakref.WeakSet[Stack] = weakref.WeakSet()
 _exiting = False
@@ -183,6 +184,10 @@ class Stack(Links):
             while self._thread.is_alive():
                 os.eventfd_write(self._bell, 1)     # it may have been on its way to sleep
                 self._thread.join(0.05)
+        deadline = time.monotonic() + AWAKE         # not for ever: what is interpreted an exception may end anywhere
+        while self._record.sleeping and time.monotonic() < deadline:
+            os.eventfd_write(self._bell, 1)         # who drives looks at a device once more when poll(2) ends
+            time.sleep(SHORTLY)
         for sock in self._live_sockets():
             if sock._handle:
                 sock._handle = STOPPED

@@ -77,6 +77,24 @@ def test_close_of_the_stack(victim, spawn, stack, call):
     assert "the stack is closed" in str(error)
 
 
+def test_devices_stay_until_nobody_looks_at_them(spawn, monkeypatch):
+    """Who has slept in poll(2) says to the devices that it is awake: their memory is there until then."""
+    monkeypatch.setattr("netstack.stack.AWAKE", QUICKLY)
+    stack = netstack.Stack()
+    stack._record.sleeping = 1                          # as if somebody did
+    loopback = stack._interfaces[1].driver
+    task = spawn(stack.close)
+    try:
+        until(lambda: stack._closed)
+        bell = stack._bell
+        until(lambda: select.select([bell], [], [], 0)[0], "the bell")
+        assert loopback._device is not None
+    finally:
+        stack._record.sleeping = 0
+    task.result(QUICKLY)
+    assert loopback._device is None
+
+
 def test_after_the_stack_is_closed(stack, connected):
     client, _ = connected()
     watched = client.fileno()
