@@ -44,6 +44,15 @@ def _descriptors() -> dict[int, str]:
 
 
 @pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """After each test: Python's own handlers of signals; a command that ran in this process had others."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """After each test: no open descriptor and no running thread that was not there before."""
     descriptors, threads = _descriptors(), set(threading.enumerate())
