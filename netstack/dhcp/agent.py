@@ -39,6 +39,7 @@ MS = 1_000_000
 LONGEST_SLEEP = 3_600_000       # ms
 LARGEST_MESSAGE = 1500
 SMALLEST_MESSAGE = 576          # (2) that every client takes
+SLICE = 0.1                     # s: as long as a call of the stack sleeps at once
 FAREWELL = 1.0                  # s for the server's link address, so that a RELEASE gets away
 
 
@@ -178,14 +179,15 @@ class Agent:
         raise TimeoutError(f"{self._interface.name}: no lease from a DHCP server within {timeout:g} s ({self.state})")
 
     def _sleep(self, timeout: float | None) -> None:
-        """Until there is a lease, or it is over, or the time is."""
+        """Until there is a lease, or it is over, or the time is.  In slices, so that a signal is seen that came just
+        before the sleep, or in another thread."""
         deadline = None if timeout is None else time.monotonic() + timeout
         woken: SimpleQueue[None] = SimpleQueue()
         self._waiting.append(woken)
         try:
             while not self._is_decided():
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                left = SLICE if deadline is None else min(deadline - time.monotonic(), SLICE)
+                if left <= 0:
                     return
                 with suppress(Empty):
                     woken.get(timeout=left)

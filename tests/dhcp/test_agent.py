@@ -432,7 +432,9 @@ def test_who_waits_is_woken(real, spawn, end):
     assert waiting.result() == (errno.ESHUTDOWN if end == "stack" else errno.ECANCELED)
 
 
-def test_control_c(real):
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_control_c(real, life, elsewhere):
+    """Also if the system gives the signal to another thread, so that nothing ends the sleep of this one."""
     real.server.silent = {"discover"}
     interface = real.stack.attach(real.wire)
 
@@ -442,6 +444,9 @@ def test_control_c(real):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
+    if elsewhere:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        life.callback(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGINT})
     with pytest.raises(KeyboardInterrupt):
         interface.dhcp(None)
     thread.join()
