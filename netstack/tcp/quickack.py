@@ -5,8 +5,8 @@ segment, and 500 ms.  Within them this follows Linux:
 
 * A connection that begins, or goes on after a pause, acknowledges its first segments at
   once: the peer is in slow start, and each ACK opens its window (quick ACKs).
-  Where the application serves it from a Selector they wait a millisecond: if there is an
-  answer, it comes within that and carries the ACK.
+  Where the application serves it from a Selector (or will: the listener is in one) they wait
+  a millisecond: if there is an answer, it comes within that and carries the ACK.
 * One that answers what it receives (ping-pong) delays, since the answer carries the ACK;
   and so does any for the peer's FIN, which an answer or our own FIN will follow.
 * Any other acknowledges when the application has read everything: nothing more will carry

@@ -15,7 +15,7 @@ from ..machine.arena import Arena
 from . import arrivals, drs, dsack, foresee, quickack, ranges, rto, seq, space, timestamps, window
 from . import memory as mem
 from .header import FIN, NOP, PSH, SACK, SYN, URG, Segment
-from .tcb import Tcb, Tcp, arm, held, hold, notify, rare, release_held
+from .tcb import Tcb, Tcp, arm, get, held, hold, notify, rare, release_held
 
 RCV_LOCK = offsetof(Tcb, "rcv_lock")
 SND_LOCK = offsetof(Tcb, "snd_lock")
@@ -273,6 +273,12 @@ def _is_share(t: Tcb) -> bool:
 
 
 @compiled
+def _has_server(tcp: Tcp, t: Tcb) -> bool:
+    """Whether a selector's thread is about to look at the connection, or at the listener that it waits at."""
+    return t.ep.watcher != 0 or (t.parent != 0 and get(tcp, t.parent).ep.watcher != 0)
+
+
+@compiled
 def acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
     """(RFC 9293 3.8.6.3) An ACK for at least every second full-sized segment, and within a delay that adapts.
 
@@ -281,7 +287,7 @@ def acknowledge(tcp: Tcp, t: Tcb, n: int, now: int) -> None:
     t.unacked += n
     c = t.clocks
     quick = quickack.is_quick(t.quick)
-    if t.unacked > t.quick.mss or (quick and t.ep.watcher == 0) or window.deserves_update(t):
+    if t.unacked > t.quick.mss or (quick and not _has_server(tcp, t)) or window.deserves_update(t):
         t.ack_now = 1
         if _is_share(t):
             tcp.pressing = 1

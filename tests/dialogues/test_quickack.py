@@ -4,7 +4,7 @@ from __future__ import annotations
 import selectors
 import socket as real
 
-from .link import ACK, PSH
+from .link import ACK, PSH, SYN
 
 QUICKACK = real.IPPROTO_TCP, real.TCP_QUICKACK
 
@@ -100,6 +100,38 @@ def test_a_selectors_thread_gets_a_moment_for_the_answer(link):
         link.expect(ACK | PSH, ack=109, data=b"answer")
         link.peer_sends(ACK, ack=7)
         link.expect_silence(0.1)
+
+
+def test_so_it_does_when_the_listener_is_in_a_selector(link):
+    """The question came before the connection was accepted."""
+    server = link.listen()
+    server.setblocking(False)
+    with link.stack.selector() as selector:
+        selector.register(server, selectors.EVENT_READ)
+        link.peer_sends(SYN, seq=100, ack=None, mss=1460)
+        link.expect(SYN | ACK, ack=101)
+        link.peer_sends(ACK, seq=101, ack=1)
+        link.peer_sends(ACK | PSH, seq=101, ack=1, data=b"question")
+        link.expect_silence()
+        conn = link.accept()
+        selector.register(conn, selectors.EVENT_READ)
+        assert conn.recv(100) == b"question"
+        link.expect_silence()
+        conn.send(b"answer")
+        link.expect(ACK | PSH, ack=109, data=b"answer")
+
+
+def test_nobody_accepts_within_a_millisecond(link):
+    server = link.listen()
+    with link.stack.selector() as selector:
+        selector.register(server, selectors.EVENT_READ)
+        link.peer_sends(SYN, seq=100, ack=None, mss=1460)
+        link.expect(SYN | ACK, ack=101)
+        link.peer_sends(ACK, seq=101, ack=1)
+        link.peer_sends(ACK | PSH, seq=101, ack=1, data=b"question")
+        link.expect_silence(0.0009)
+        link.advance(0.0001)
+        link.expect(ACK, ack=109)
 
 
 def test_but_not_more_than_a_millisecond(link):
