@@ -68,6 +68,7 @@ class Agent:
         self._thread: threading.Thread | None = None
         self._link = Link(interface)
         self._configuration = Configuration(interface)
+        self._used: Lease | None = None     # what the interface has been given
         clock = stack.clock
         self._client = Client(
             self, driver.mac, random.SystemRandom() if clock is None else random.Random(clock.seed()),
@@ -85,7 +86,12 @@ class Agent:
 
     @property
     def lease(self) -> Lease | None:
-        """What the interface has; None: nothing yet, or no more."""
+        """What the interface has, all of it: address, routes, names; None: nothing yet, or no more."""
+        return self._used if self._client.lease is not None else None
+
+    @property
+    def granted(self) -> Lease | None:
+        """What is being made use of, perhaps a moment before `lease` says it."""
         return self._client.lease
 
     # Life
@@ -282,11 +288,13 @@ class Agent:
         log.info("%s: %s from %s", self._interface.name, lease.ip, lease.server)
         self._configuration.use(lease)
         tell_resolver(self._stack)
+        self._used = lease                  # who waits finds everything set
         self._wake()
 
     def give_up(self) -> None:
         """See Host.  "SHOULD notify the local users of the problem" (4.4.5)."""
         log.warning("%s: the address of the DHCP server is not ours any more", self._interface.name)
+        self._used = None
         self._configuration.clear()
         tell_resolver(self._stack)
 

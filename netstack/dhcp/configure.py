@@ -99,7 +99,7 @@ class Configuration:
 def tell_resolver(stack: Links) -> None:
     """The name servers and the search list of all leases are the stack's, unless the program has set its own."""
     with _telling:
-        leases = [agent.lease for agent in stack._agents.values() if agent.lease is not None]
+        leases = [lease for agent in stack._agents.values() if (lease := agent.granted) is not None]
         servers = list(dict.fromkeys(name_server(one) for lease in leases for one in lease.name_servers))
         search = list(dict.fromkeys(domain for lease in leases for domain in lease.search))
         config = stack.resolver.config

@@ -17,6 +17,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 import netstack
+from netstack.dhcp import agent
+from netstack.dhcp.configure import Configuration
 from netstack.drivers import Wire
 
 from ..waiting import until
@@ -45,6 +47,26 @@ def test_all_of_it(net):
     assert net.stack.resolver.config.nameservers == [("10.0.0.1", 53), ("10.0.0.2", 53)]
     assert net.stack.resolver.config.search == ["lab.test"]
     assert net.server.names() == ["discover", "request"]
+
+
+def test_a_lease_is_told_of_when_all_of_it_is_set(net, monkeypatch):
+    """Another thread that waits for it would find no MTU and no routes yet."""
+    interface, seen = net.stack.attach(net.wire, ip="dhcp"), []
+    use, tell = Configuration.use, agent.tell_resolver
+
+    def slow(configuration, lease):
+        use(configuration, lease)
+        seen.append(interface.lease)
+
+    def tells(stack):
+        tell(stack)
+        seen.append(interface.lease)
+
+    monkeypatch.setattr(Configuration, "use", slow)
+    monkeypatch.setattr(agent, "tell_resolver", tells)
+    lease = interface.dhcp()
+    assert seen == [None, None]
+    assert interface.lease is lease
 
 
 def test_without_a_word_to_attach(net):
