@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import entry, extensions, ipoptions, names
 from .buffers import BYTES
+from .datagram import FOUR, SIX
 from .endpoint import Kind
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ IPV6_2292PKTINFO, IPV6_2292HOPLIMIT, IPV6_FLOWINFO = 2, 8, 11
 IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_PATHMTU, IPV6_DONTFRAG = 50, 52, 67, 61, 62
 IPV6_EXTENSIONS = (extensions.HOPOPTS_2292, extensions.DSTOPTS_2292, extensions.RTHDR_2292, extensions.HOPOPTS,
                    extensions.RTHDRDSTOPTS, extensions.RTHDR, extensions.DSTOPTS)
-FOUR, SIX = 1, 2                                # bits of datagram.Sock.hears_options
 UDP_SEGMENT, UDP_GRO = 103, 104
 SCM_RIGHTS, SCM_CREDENTIALS = 1, 2
 LOCAL, BY_ICMP6 = 1, 3                          # SO_EE_ORIGIN_*
@@ -51,7 +51,6 @@ _sockaddr = struct.Struct("=H2s4s8x")           # family, port, address
 _sockaddr6 = struct.Struct("=H2sI16sI")         # family, port, flow, address, scope
 _extended = struct.Struct("=IBBBBII")           # struct sock_extended_err
 _prefix = struct.Struct("qqqBBHIiHBBqqq")
-MSG_OPTIONS = 1 << 24                           # datagram.MSG_OPTIONS
 _failure = struct.Struct("qqqqqiiiBBBBq")
 _destination = struct.Struct("4qii3q4i56sq")
 _mtuinfo = struct.Struct("=H2sI16sII")          # struct ip6_mtuinfo

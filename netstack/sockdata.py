@@ -17,10 +17,12 @@ from typing import Any
 
 from . import ancillary, entry, extensions, ipoptions, names
 from .buffers import BYTES, locate, locate_writable, new_bytes
+from .datagram import MSG_OPTIONS, SIX
 from .endpoint import POLLIN, POLLOUT, POLLRDHUP, Kind
 from .inplace import RecvView, SendView
 from .messages import Messages
 from .sockbase import MSG_DONTWAIT, NEVER, Base, c_int
+from .udp import MAX_DATAGRAM, MAX_DATAGRAM6
 
 MSG_PEEK = int(real.MSG_PEEK)
 MSG_WAITALL = int(real.MSG_WAITALL)
@@ -33,12 +35,11 @@ AF_INET = int(real.AF_INET)
 IPPROTO_TCP = int(real.IPPROTO_TCP)
 TCP_CM_INQ = 36
 UDP_CORKED = int(real.IPPROTO_UDP) << 16 | 1
-LARGEST_DATAGRAM, LARGEST_DATAGRAM6 = 65507, 65527
 MSG_FASTOPEN = entry.MSG_FASTOPEN
 SO_ERROR = int(real.SOL_SOCKET) << 16 | int(real.SO_ERROR)
 SMALL = 8192                # up to here `recv` makes room without asking how much there is
 DATAGRAM = 65536            # more than any datagram
-NOT_OURS = ~(MSG_WAITALL | ancillary.MSG_OPTIONS)   # flags that datagrams do not know
+NOT_OURS = ~(MSG_WAITALL | MSG_OPTIONS)   # flags that datagrams do not know
 PIECE = 1 << 18             # bytes that `sendfile` reads at a time
 VIEW = 1 << 30              # bytes: more than any ring has
 
@@ -215,7 +216,7 @@ class Transfer(Base):
                     to = ancillary.plain((0, 0, 0, 0))
                 pieces = d.corked = [to]
             pieces.append(data)
-            if sum(map(len, pieces[1:])) > (LARGEST_DATAGRAM if self._af == AF_INET else LARGEST_DATAGRAM6):
+            if sum(map(len, pieces[1:])) > (MAX_DATAGRAM if self._af == AF_INET else MAX_DATAGRAM6):
                 d.corked = None
                 self._mark_corked()
                 raise OSError(EMSGSIZE, os.strerror(EMSGSIZE))
@@ -563,8 +564,8 @@ class Transfer(Base):
         out = bytes(ancillary.PREFIX)
         hears = 0 if flags & MSG_ERRQUEUE else ancillary.hears_options(self)
         if hears:
-            out = bytes(ancillary.PREFIX + (extensions.LONGEST_CHAIN if hears & ancillary.SIX else ipoptions.LONGEST))
-            flags |= ancillary.MSG_OPTIONS
+            out = bytes(ancillary.PREFIX + (extensions.LONGEST_CHAIN if hears & SIX else ipoptions.LONGEST))
+            flags |= MSG_OPTIONS
         got = self._receive_datagram(address, room, flags, out)
         if flags & MSG_ERRQUEUE:
             length, told, sender = ancillary.of_failure(self, out)

@@ -57,12 +57,11 @@ class Records:
         self._unsent = b""      # records on their way out
         self._sent = 0          # bytes of them that are gone
 
-    def run(self, sock: Transfer, what: str, call: Callable[..., T], *arguments: Any) -> T:
+    def run(self, sock: Transfer, what: str, call: Callable[..., T], *arguments: Any, deadline: int = 0) -> T:
         """What OpenSSL says to `call`, with bytes moved in and out for it.  The socket's timeout is for all of it.
 
         Raises what `call` raises; SSLWantReadError, SSLWantWriteError if the socket does not block; TimeoutError.
         """
-        deadline = 0
         while True:
             turns = self.turns
             try:
@@ -89,15 +88,18 @@ class Records:
 
     def read(self, sock: Transfer, sslobj: Any, n: int, *buffer: Any) -> Any:
         """`sslobj.read(n, *buffer)`, there being room for something."""
+        deadline = 0
         if self._dry:
             turns = self.turns
             if self.outgoing.pending or self._unsent:
-                self.flush(sock, "read")
-            self._fill(sock, "read", 0, turns)
-        result = self.run(sock, "read", sslobj.read, n, *buffer)
-        if result:
-            with self.lock:
-                self._dry = not self.incoming.pending and not sslobj.pending()
+                deadline = self.flush(sock, "read")
+            deadline = self._fill(sock, "read", deadline, turns)
+        return self.run(sock, "read", self._read, sslobj, n, *buffer, deadline=deadline)
+
+    def _read(self, sslobj: Any, n: int, *buffer: Any) -> Any:
+        """... under the lock."""
+        result = sslobj.read(n, *buffer)
+        self._dry = bool(result) and not self.incoming.pending and not sslobj.pending()
         return result
 
     def _say_why(self, sock: Transfer) -> None:

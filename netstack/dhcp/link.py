@@ -14,6 +14,8 @@ import socket as real
 import struct
 from typing import TYPE_CHECKING, cast
 
+from ..buffers import BYTES
+from ..machine import sum16
 from . import message as messages
 from .message import CLIENT_PORT, SERVER_PORT, Malformed, Message
 
@@ -119,8 +121,4 @@ def datagram(data: bytes) -> bytes:
 
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
-    data += bytes(len(data) & 1)
-    total = int(sum(struct.unpack(f"!{len(data) // 2}H", data)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return int(sum16(id(data) + BYTES, len(data), 0)) ^ 0xFFFF
